@@ -1,0 +1,1 @@
+"""Floor 1: array namespaces and their primitives, dtypes, random streams, threads and BLAS, errors."""

@@ -1,0 +1,101 @@
+"""What the running thread is doing: is the tape on, and which layer is computing."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+__all__ = ["Frame", "describe", "enable_grad", "is_grad_enabled", "no_grad", "state"]
+
+
+class Frame:
+    """A layer in the middle of its forward pass, and the layer that called it."""
+
+    __slots__ = ("module", "parent")
+
+    def __init__(self, module: Any, parent: Frame | None) -> None:
+        self.module = module
+        self.parent = parent
+
+    @property
+    def path(self) -> str:
+        """``model.2`` for the third layer of a Sequential; names are looked up only when asked."""
+        if self.parent is None:
+            return "model"
+        outer = self.parent
+        for name, child in getattr(outer.module, "_modules", {}).items():
+            if child is self.module:
+                return f"{outer.path}.{name}"
+        for name, child in getattr(outer.module, "named_modules", dict)():
+            if child is self.module:
+                return f"{outer.path}.{name}"
+        return f"{outer.path}.({type(self.module).__name__})"
+
+
+class _State(threading.local):
+    enabled: bool = True
+    frame: Frame | None = None
+
+
+#: One per thread.
+state = _State()
+
+
+def describe(frame: Frame | None) -> str:
+    """``model.2 Dense(128 -> 10)``, or an empty string outside a layer."""
+    return "" if frame is None else f"{frame.path} {frame.module!r}".split("\n")[0]
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are recorded in this thread."""
+    return state.enabled
+
+
+class _Grad(contextlib.ContextDecorator):
+    def __init__(self, enabled: bool) -> None:
+        self._enabled = enabled
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._before.append(state.enabled)
+        state.enabled = self._enabled
+
+    def __exit__(self, *_: object) -> None:
+        state.enabled = self._before.pop()
+
+
+def no_grad() -> _Grad:
+    """Nothing is recorded inside; as a context or a decorator. For prediction and updates.
+
+    >>> import chainrule as cr
+    >>> x = cr.tensor([1.0], requires_grad=True)
+    >>> with cr.no_grad():
+    ...     (x * 2).requires_grad
+    False
+    """
+    return _Grad(False)
+
+
+def enable_grad() -> _Grad:
+    """Recording on again inside a `no_grad` block.
+
+    >>> import chainrule as cr
+    >>> x = cr.tensor([1.0], requires_grad=True)
+    >>> with cr.no_grad(), cr.enable_grad():
+    ...     (x * 2).requires_grad
+    True
+    """
+    return _Grad(True)
+
+
+@contextlib.contextmanager
+def frame_of(module: Any) -> Iterator[None]:
+    """The layer `module` computes inside this block."""
+    before = state.frame
+    state.frame = Frame(module, before)
+    try:
+        yield
+    finally:
+        state.frame = before

@@ -1,0 +1,429 @@
+"""The tape: nodes recorded by the forward pass, and the backward pass over them.
+
+A node is one coarse operation (a dense layer with its activation, a loss). It keeps only what its
+derivative reads. The backward pass visits nodes newest first, which is a topological order because
+a node is always newer than what it reads. Cotangents are plain arrays; when derivatives are
+themselves recorded (``create_graph``) they are tensors, and the same `vjp` texts run on them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.array.errors import ShapeError, StaleGraphError
+from chainrule.array.namespace import NUMPY
+from chainrule.autograd.context import Frame, describe, enable_grad, no_grad, state
+
+__all__ = ["Node", "Op", "Variable", "apply", "backward", "record"]
+
+_sequence = itertools.count()
+
+
+class Op:
+    """A coarse operation: a value and its vector-Jacobian product, both texts in `xp`.
+
+    `second_order` says how derivatives of the derivative come about: ``"recompute"``, the vjp text
+    runs on tensors, and residuals, being neither inputs nor outputs, are computed again on tensors;
+    ``"none"``, there is no such derivative and asking for it raises.
+    """
+
+    name: str = ""
+    second_order: str = "recompute"
+    #: The output may share memory with the input; then it follows a parameter's version.
+    view: bool = False
+
+    def forward(self, xp: Any, *inputs: Any, **attrs: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """``(outputs, residuals)``."""
+        raise NotImplementedError
+
+    def vjp(
+        self,
+        xp: Any,
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+        residuals: Sequence[Any],
+        cotangents: Sequence[Any],
+        needed: Sequence[bool],
+        **attrs: Any,
+    ) -> Sequence[Any]:
+        """The cotangent of each needed input, linear in `cotangents`."""
+        raise NotImplementedError
+
+    def keeps(
+        self, needed: tuple[bool, ...], attrs: dict[str, Any]
+    ) -> tuple[Sequence[bool] | None, Sequence[bool] | None]:
+        """Which inputs and outputs the vjp reads; None: all of them."""
+        return None, None
+
+    def per_sample(
+        self,
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+        residuals: Sequence[Any],
+        cotangents: Sequence[Any],
+        needed: Sequence[bool],
+        **attrs: Any,
+    ) -> Sequence[Any]:
+        """As `vjp`, but needed inputs that hold parameters get one cotangent per row of the batch."""
+        raise NotImplementedError(f"{self.name} has no per-sample gradient for its parameters")
+
+
+class Variable:
+    """What the tape knows of a tensor. `chainrule.Tensor` adds everything a person sees."""
+
+    __slots__ = ("__weakref__", "_data", "_grad", "_index", "_node", "_of", "requires_grad")
+
+    _data: Any
+    _node: Node | None
+    _index: int
+    _grad: Any
+    requires_grad: bool
+    #: The parameter whose memory this tensor may share (``w.T``), or None.
+    _of: Variable | None
+    #: Parameters count their updates; other tensors never change.
+    _version: int = 0
+    #: Parameters of an optimizer have a place for their gradient in its flat vector.
+    _slot: Any = None
+
+    @classmethod
+    def _wrap(cls, data: Any, node: Node | None = None, index: int = 0) -> Any:
+        """A tensor around `data`, without copying."""
+        t = _tensor_class.__new__(_tensor_class)
+        t._data = data
+        t._node = node
+        t._index = index
+        t._grad = None
+        t._of = None
+        t.requires_grad = node is not None
+        return t
+
+    def _parameter(self) -> Variable | None:
+        """The parameter whose changes this tensor would see."""
+        return self._of if type(self) is _tensor_class else self
+
+
+_tensor_class: type[Variable] = Variable
+_recorded: Any = None
+
+
+def install(tensor_class: type[Variable], namespace: Any) -> None:
+    """Called once by the room above: the class of tensors and `xp` for them."""
+    global _tensor_class, _recorded
+    _tensor_class, _recorded = tensor_class, namespace
+
+
+class Node:
+    """One recorded operation."""
+
+    __slots__ = (
+        "attrs", "cotangent_of", "edges", "frame", "inputs", "kept_outputs", "needed", "op",
+        "outputs", "residuals", "sequence", "versions",
+    )  # fmt: skip
+
+    op: Op
+    attrs: dict[str, Any]
+    #: Where each needed input came from: (node, output number) or a leaf; None where not needed.
+    edges: tuple[Any, ...]
+    needed: tuple[bool, ...]
+    inputs: Any
+    outputs: Any
+    residuals: Any
+    #: (shape, dtype) of each output, for the ones no cotangent reached
+    cotangent_of: tuple[tuple[Any, Any], ...]
+    versions: tuple[tuple[Variable, int], ...]
+    frame: Frame | None
+    sequence: int
+
+    def where(self) -> str:
+        layer = describe(self.frame)
+        return f"{self.op.name} in {layer}" if layer else self.op.name
+
+    def check(self) -> None:
+        """The saved values must still be there and still be true."""
+        if self.inputs is None:
+            raise StaleGraphError(
+                f"backward through {self.where()} a second time: its buffers were freed by the first "
+                "backward pass. Call backward(retain_graph=True) the first time, or run the forward "
+                "pass again"
+            )
+        for parameter, version in self.versions:
+            if parameter._version != version:
+                raise StaleGraphError(
+                    f"backward through {self.where()}: a parameter it saved (shape "
+                    f"{parameter._data.shape}) was updated after the forward pass, so its gradient "
+                    "would be wrong. Call backward before the update, or run the forward pass again"
+                )
+
+    def pull(self, cotangents: list[Any], needed: tuple[bool, ...]) -> Sequence[Any]:
+        """Raw vjp: arrays in, arrays out."""
+        self.check()
+        full = self._filled(cotangents, NUMPY)
+        return self.op.vjp(
+            NUMPY, self.inputs, self.outputs, self.residuals, full, needed, **self.attrs
+        )
+
+    def pull_recorded(self, cotangents: list[Any], needed: tuple[bool, ...]) -> Sequence[Any]:
+        """The same vjp on tensors that stand where the arrays came from."""
+        self.check()
+        if self.op.second_order == "none":
+            raise NotImplementedError(
+                f"{self.where()} has no second derivative; create_graph=True cannot go through it"
+            )
+        inputs = [self._tensor_of(k, a) for k, a in enumerate(self.inputs)]
+        outputs = [
+            None if a is None else Variable._wrap(a, self, k) for k, a in enumerate(self.outputs)
+        ]
+        residuals = self.residuals
+        if residuals:
+            _, residuals = self.op.forward(_recorded, *inputs, **self.attrs)
+        full = self._filled(cotangents, _recorded)
+        return self.op.vjp(_recorded, inputs, outputs, residuals, full, needed, **self.attrs)
+
+    def _tensor_of(self, k: int, a: Any) -> Any:
+        edge = self.edges[k]
+        if a is None or edge is None:
+            return a if a is None or not hasattr(a, "dtype") else Variable._wrap(a)
+        return Variable._wrap(a, *edge) if type(edge) is tuple else edge
+
+    def _filled(self, cotangents: list[Any], xp: Any) -> list[Any]:
+        if all([g is not None for g in cotangents]):
+            return cotangents
+        zeros = [
+            np.zeros(shape, dtype) if g is None else g
+            for g, (shape, dtype) in zip(cotangents, self.cotangent_of, strict=True)
+        ]
+        return zeros if xp is NUMPY else [z if isinstance(z, Variable) else Variable._wrap(z) for z in zeros]
+
+
+def apply(op: Op, *args: Any, **attrs: Any) -> tuple[Any, ...]:
+    """Run `op` on tensors and arrays; record it if a tensor among them requires a gradient.
+
+    All arrays in gives arrays; any tensor gives tensors.
+    """
+    raw = [a._data if isinstance(a, Variable) else a for a in args]
+    outputs, residuals = op.forward(NUMPY, *raw, **attrs)
+    if not any([isinstance(a, Variable) for a in args]):
+        return outputs
+    return record(op, args, raw, outputs, residuals, attrs)
+
+
+def record(
+    op: Op,
+    args: Sequence[Any],
+    raw: Sequence[Any],
+    outputs: tuple[Any, ...],
+    residuals: tuple[Any, ...],
+    attrs: dict[str, Any],
+) -> tuple[Any, ...]:
+    """Tensors for the outputs of an operation that has run; on the tape if anything requires it."""
+    if not state.enabled:
+        return _wrapped(op, args, outputs, None)
+    edges: list[Any] = []
+    needed: list[bool] = []
+    track = False
+    for a in args:
+        if isinstance(a, Variable) and a.requires_grad:
+            track = True
+            needed.append(True)
+            edges.append(a if a._node is None else (a._node, a._index))
+        else:
+            needed.append(False)
+            edges.append(None)
+    if not track:
+        return _wrapped(op, args, outputs, None)
+    node = Node()
+    node.op, node.attrs, node.frame = op, attrs, state.frame
+    node.needed = wanted = tuple(needed)
+    node.edges = tuple(edges)
+    node.sequence = next(_sequence)
+    keep_inputs, keep_outputs = op.keeps(wanted, attrs)
+    node.inputs = (
+        raw
+        if keep_inputs is None
+        else [r if k else None for r, k in zip(raw, keep_inputs, strict=True)]
+    )
+    node.outputs = (
+        outputs
+        if keep_outputs is None
+        else [o if k else None for o, k in zip(outputs, keep_outputs, strict=True)]
+    )
+    node.residuals = residuals
+    node.cotangent_of = tuple([(o.shape, o.dtype) for o in outputs])
+    versions = []
+    for a, saved in zip(args, node.inputs, strict=True):
+        if saved is not None and isinstance(a, Variable):
+            p = a._parameter()
+            if p is not None:
+                versions.append((p, p._version))
+    node.versions = tuple(versions)
+    return _wrapped(op, args, outputs, node)
+
+
+def _wrapped(op: Op, args: Sequence[Any], outputs: Sequence[Any], node: Node | None) -> tuple[Any, ...]:
+    tensors = tuple([Variable._wrap(o, node, k) for k, o in enumerate(outputs)])
+    if op.view and isinstance(args[0], Variable):
+        for t in tensors:
+            t._of = args[0]._parameter()
+    return tensors
+
+
+def _reachable(roots: Sequence[Variable]) -> list[Node]:
+    """Every node below `roots`, newest first."""
+    seen: set[Node] = set()
+    stack = [r._node for r in roots if r._node is not None]
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        stack.extend([e[0] for e in node.edges if type(e) is tuple and e[0] not in seen])
+    return sorted(seen, key=lambda n: n.sequence, reverse=True)
+
+
+def _needed_for(nodes: list[Node], targets: set[Any]) -> dict[Node, tuple[bool, ...]]:
+    """For each node, which of its inputs lead to a target; nodes that lead to none are absent."""
+    needed: dict[Node, tuple[bool, ...]] = {}
+    for node in reversed(nodes):
+        mask = tuple(
+            [
+                e is not None
+                and ((e[0] in needed or e in targets) if type(e) is tuple else id(e) in targets)
+                for e in node.edges
+            ]
+        )
+        if any(mask):
+            needed[node] = mask
+    return needed
+
+
+class _Sum:
+    """A cotangent being added up. The first is borrowed, the second allocates, the third adds in place."""
+
+    __slots__ = ("owned", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.owned = False
+
+    def add(self, g: Any) -> None:
+        if self.owned:
+            np.add(self.value, g, out=self.value)
+        else:
+            self.value = self.value + g
+            self.owned = not isinstance(self.value, Variable) and self.value.ndim > 0
+
+
+def backward(
+    roots: Sequence[Any],
+    cotangents: Sequence[Any],
+    inputs: Sequence[Any] | None = None,
+    *,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    per_sample: bool = False,
+) -> list[Any]:
+    """Pull `cotangents` of `roots` back.
+
+    With `inputs`, return the cotangent of each (None where unconnected); without, add them to
+    ``.grad`` of every leaf. `create_graph` records the pass itself and so keeps the buffers.
+    """
+    retain = create_graph if retain_graph is None else retain_graph
+    nodes = _reachable(roots)
+    needed: dict[Node, tuple[bool, ...]] | None = None
+    targets: set[Any] = set()
+    if inputs is not None:
+        targets = {id(t) if t._node is None else (t._node, t._index) for t in inputs}
+        needed = _needed_for(nodes, targets)
+    pending: dict[Node, list[Any]] = {}
+    leaves: dict[int, tuple[Any, _Sum]] = {}
+    caught: dict[Any, _Sum] = {}
+
+    def send(edge: Any, g: Any) -> None:
+        if type(edge) is tuple:
+            node, index = edge
+            if needed is None or node in needed:
+                slots = pending.get(node)
+                if slots is None:
+                    slots = pending[node] = [None] * len(node.cotangent_of)
+                if slots[index] is None:
+                    slots[index] = _Sum(g)
+                else:
+                    slots[index].add(g)
+            if edge in targets:
+                if edge in caught:
+                    caught[edge].add(g)
+                else:
+                    caught[edge] = _Sum(g)
+        elif (found := leaves.get(id(edge))) is not None:
+            found[1].add(g)
+        else:
+            leaves[id(edge)] = (edge, _Sum(g))
+
+    for root, g in zip(roots, cotangents, strict=True):
+        if root.requires_grad:
+            send(root if root._node is None else (root._node, root._index), g)
+    with enable_grad() if create_graph else no_grad():
+        for node in nodes:
+            slots = pending.pop(node, None)
+            if slots is None:
+                continue
+            mask = node.needed if needed is None else needed[node]
+            gs = [None if s is None else s.value for s in slots]
+            if create_graph:
+                results = node.pull_recorded(gs, mask)
+            elif per_sample and any([type(e) is not tuple for e in node.edges if e is not None]):
+                node.check()
+                results = node.op.per_sample(
+                    node.inputs, node.outputs, node.residuals, node._filled(gs, NUMPY), mask, **node.attrs
+                )
+            else:
+                results = node.pull(gs, mask)
+            for edge, want, result in zip(node.edges, mask, results, strict=True):
+                if want and result is not None:
+                    send(edge, result)
+            if not retain:
+                node.inputs = node.outputs = node.residuals = None
+    if inputs is None:
+        for leaf, total in leaves.values():
+            _accumulate(leaf, total)
+        return []
+    results_of = []
+    for t in inputs:
+        if t._node is None:
+            total_or_none = leaves[id(t)][1] if id(t) in leaves else None
+        else:
+            total_or_none = caught.get((t._node, t._index))
+        results_of.append(None if total_or_none is None else total_or_none.value)
+    return results_of
+
+
+def _accumulate(leaf: Variable, total: _Sum) -> None:
+    """Add to a leaf's gradient. A borrowed cotangent is copied: it may be another node's array."""
+    g = total.value
+    if isinstance(g, Variable):  # recorded: stays on the tape
+        before = leaf._grad
+        if before is not None and not isinstance(before, Variable):
+            before = Variable._wrap(before)
+        leaf._grad = g if before is None else before + g  # type: ignore[operator]
+        return
+    if g.shape != leaf._data.shape:
+        raise ShapeError(
+            f"a gradient of shape {g.shape} for a tensor of shape {leaf._data.shape}: the vjp of an "
+            "operation returned the wrong shape"
+        )
+    slot = leaf._slot
+    if leaf._grad is not None:
+        before = leaf._grad._data if isinstance(leaf._grad, Variable) else leaf._grad
+        if before is slot and slot is not None:
+            np.add(slot, g, out=slot)
+        else:
+            leaf._grad = before + g
+    elif slot is not None:
+        np.copyto(slot, g)
+        leaf._grad = slot
+    else:
+        leaf._grad = g if total.owned else np.array(g)

@@ -1,0 +1,1 @@
+"""Floor 2: trace a text, differentiate the trace, print it as NumPy or C, run it."""

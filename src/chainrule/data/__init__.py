@@ -1,0 +1,36 @@
+"""Floor 6: data. Batches of arrays, memory maps, tables and streams; checks; splits; digits.
+
+>>> from chainrule.data import Batches, load_digits, split
+>>> x, y = load_digits()
+>>> train, test = split(y, (0.8, 0.2), seed=0)
+>>> batches = Batches((x[train], y[train]), batch_size=64, shuffle=True)
+>>> len(batches), batches.n_samples
+(23, 1438)
+"""
+
+from chainrule.data.batches import Batch, Batches
+from chainrule.data.digits import load_digits
+from chainrule.data.sources import as_array
+from chainrule.data.splitting import split
+from chainrule.data.validate import (
+    check_labels,
+    check_lengths,
+    check_sample_weight,
+    check_targets,
+    check_x,
+    class_weights,
+)
+
+__all__ = [
+    "Batch",
+    "Batches",
+    "as_array",
+    "check_labels",
+    "check_lengths",
+    "check_sample_weight",
+    "check_targets",
+    "check_x",
+    "class_weights",
+    "load_digits",
+    "split",
+]

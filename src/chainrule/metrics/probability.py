@@ -1,0 +1,129 @@
+"""Metrics of predicted probabilities, with scikit-learn's names, arguments and values."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from chainrule.array.errors import DataError, ShapeError
+from chainrule.metrics._input import as_array, as_label_list, as_labels, as_weight, same_type
+
+__all__ = ["log_loss"]
+
+Array = NDArray[Any]
+
+
+def log_loss(
+    y_true: ArrayLike,
+    y_proba: ArrayLike,
+    *,
+    normalize: bool = True,
+    sample_weight: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
+) -> float:
+    """The mean negative log-likelihood ``-Σ w log p(y) / Σ w``: cross-entropy of probabilities.
+
+    Arguments
+    ---------
+    y_true : (N,) labels, or an (N, K) one-hot indicator.
+    y_proba : (N, K) probabilities in the sorted order of the labels, rows summing to 1; or (N,) or
+        (N, 1), the probability of the greater of two labels. Probabilities are clipped to
+        [ε, 1 - ε], ε the rounding unit of their dtype, so that one certain mistake costs about 36
+        (float64) or 16 (float32) and not inf. Logits do not belong here.
+    normalize : ``False`` gives the sum instead of the mean.
+    labels : all labels, needed when ``y_true`` lacks some of them.
+
+    Rows that do not sum to 1, and ``labels`` out of order, are warned of.
+
+    >>> round(log_loss(["ham", "spam"], [[0.9, 0.1], [0.5, 0.5]]), 6)
+    0.399254
+    >>> log_loss([0, 1], [0.5, 0.5], normalize=False) == 2 * math.log(2)
+    True
+    """
+    p = _probabilities(y_proba)
+    true = as_labels("y_true", y_true)
+    if len(true) != len(p):
+        raise ShapeError(f"y_true has {len(true)} samples, y_proba has {len(p)}: they must agree")
+    if len(true) == 0:
+        raise DataError("y_true and y_proba are empty; one sample is needed")
+    weight = as_weight(sample_weight, len(true))
+    if true.ndim == 2:
+        if true.shape != p.shape:
+            raise ShapeError(f"y_true {true.shape} and y_proba {p.shape} have different columns")
+        logs = np.where(true, _clipped_log(p), 0.0).sum(axis=1)
+    else:
+        columns = _columns(true, p.shape[1], labels)
+        logs = _clipped_log(p[np.arange(len(p)), columns])
+    total = -float(weight @ logs)
+    return total / float(weight.sum()) if normalize else total
+
+
+def _probabilities(y_proba: ArrayLike) -> Array:
+    p = as_array("y_proba", y_proba)
+    if p.ndim not in (1, 2):
+        raise ShapeError(f"y_proba: expected (N,) or (N, K), got shape {p.shape}")
+    if p.dtype.kind not in "biuf":
+        raise DataError(f"y_proba: expected numbers, got dtype {p.dtype}")
+    if p.dtype.kind != "f":
+        p = p.astype(np.float64)
+    if p.ndim == 1:
+        p = p[:, None]
+    wrong = ~((p >= 0) & (p <= 1))
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise DataError(
+            f"y_proba: row {row}, column {column} is {p[row, column]}, expected a probability in "
+            "[0, 1]; logits become probabilities by softmax or sigmoid"
+        )
+    if p.shape[1] == 1:
+        return np.concatenate([1 - p, p], axis=1)
+    off = np.abs(p.sum(axis=1) - 1) > math.sqrt(np.finfo(p.dtype).eps)
+    if off.any():
+        row = int(np.argmax(off))
+        warnings.warn(
+            f"y_proba: row {row} sums to {p[row].sum()}, not 1: are these probabilities?",
+            UserWarning,
+            stacklevel=3,
+        )
+    return p
+
+
+def _columns(true: Array, n: int, labels: ArrayLike | None) -> Array:
+    """(N,) the column of y_proba that belongs to each true label."""
+    if labels is None:
+        known = np.unique(true)
+        if len(known) == 1:
+            raise ValueError(
+                f"y_true holds only the label {known[0]!r}: name all of them with labels=[…]"
+            )
+    else:
+        given = as_label_list("labels", labels)
+        known = np.sort(given)
+        if len(known) == 1:
+            raise ValueError(f"labels={known.tolist()}: at least two labels are needed")
+        if (known != given).any():
+            warnings.warn(
+                f"labels={given.tolist()} are not sorted; the columns of y_proba are taken to be "
+                f"in the order {known.tolist()}",
+                UserWarning,
+                stacklevel=3,
+            )
+        same_type("labels", known, "y_true", true)
+        missing = np.setdiff1d(true, known)
+        if len(missing):
+            raise ValueError(f"y_true holds {missing.tolist()}, not in labels={known.tolist()}")
+    if len(known) != n:
+        raise ShapeError(
+            f"y_proba has {n} columns for {len(known)} labels {known.tolist()}: one column per "
+            "label is needed; labels=[…] names labels that y_true lacks"
+        )
+    return np.searchsorted(known, true)
+
+
+def _clipped_log(p: Array) -> Array:
+    eps = np.finfo(p.dtype).eps
+    return np.log(np.clip(p, eps, 1 - eps).astype(np.float64))

@@ -1,0 +1,281 @@
+"""The primitives as public functions: each a formula of one operation.
+
+They are what Python's operators on tensors call, and the recorded namespace `xp`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from chainrule.autograd.tape import Variable
+from chainrule.ops.formula import Formula, formula
+
+__all__ = [
+    "abs", "add", "broadcast_to", "clip", "cos", "digamma", "divide", "erf", "exp", "expand_dims", "expm1",
+    "floor", "lgamma", "log", "log1p", "maximum", "minimum", "multiply", "negative", "polygamma", "pow",
+    "sigmoid", "sign", "sin", "sqrt", "square", "squeeze", "stop_gradient", "subtract", "sum_to", "tanh", "where",
+]  # fmt: skip
+
+
+@formula
+def add(xp: Any, a: Any, b: Any) -> Any:
+    """``a + b`` with broadcasting."""
+    return a + b
+
+
+@formula
+def subtract(xp: Any, a: Any, b: Any) -> Any:
+    """``a - b`` with broadcasting."""
+    return a - b
+
+
+@formula
+def multiply(xp: Any, a: Any, b: Any) -> Any:
+    """``a * b`` element-wise, with broadcasting."""
+    return a * b
+
+
+@formula
+def divide(xp: Any, a: Any, b: Any) -> Any:
+    """``a / b`` with broadcasting; integers give the default float."""
+    return a / b
+
+
+@formula
+def pow(xp: Any, a: Any, b: Any) -> Any:
+    """``a ** b`` with broadcasting; the derivative is right at ``b = 0`` and ``a = 0``."""
+    return xp.pow(a, b)
+
+
+@formula
+def power_of(xp: Any, a: Any, exponent: float = 2.0) -> Any:
+    """``a ** exponent`` for a constant exponent; small whole ones become products."""
+    return a**exponent
+
+
+@formula
+def negative(xp: Any, x: Any) -> Any:
+    """``-x``."""
+    return -x
+
+
+@formula
+def abs(xp: Any, x: Any) -> Any:
+    """``|x|``; derivative ``sign(x)``, 0 at 0."""
+    return xp.abs(x)
+
+
+@formula
+def sign(xp: Any, x: Any) -> Any:
+    """-1, 0 or 1; derivative 0."""
+    return xp.sign(x)
+
+
+@formula
+def floor(xp: Any, x: Any) -> Any:
+    """The largest whole number not above x; derivative 0."""
+    return xp.floor(x)
+
+
+@formula
+def sqrt(xp: Any, x: Any) -> Any:
+    """The square root; NaN below 0, derivative inf at 0."""
+    return xp.sqrt(x)
+
+
+@formula
+def square(xp: Any, x: Any) -> Any:
+    """``x * x``."""
+    return x * x
+
+
+@formula
+def exp(xp: Any, x: Any) -> Any:
+    """``e ** x``."""
+    return xp.exp(x)
+
+
+@formula
+def expm1(xp: Any, x: Any) -> Any:
+    """``e ** x - 1``, exact near 0."""
+    return xp.expm1(x)
+
+
+@formula
+def log(xp: Any, x: Any) -> Any:
+    """The natural logarithm; -inf at 0, NaN below."""
+    return xp.log(x)
+
+
+@formula
+def log1p(xp: Any, x: Any) -> Any:
+    """``log(1 + x)``, exact near 0."""
+    return xp.log1p(x)
+
+
+@formula
+def sin(xp: Any, x: Any) -> Any:
+    """The sine; x in radians."""
+    return xp.sin(x)
+
+
+@formula
+def cos(xp: Any, x: Any) -> Any:
+    """The cosine; x in radians."""
+    return xp.cos(x)
+
+
+@formula
+def tanh(xp: Any, x: Any) -> Any:
+    """The hyperbolic tangent; its derivative ``(1 + y)(1 - y)`` keeps its digits near ±1. Ledger A-04."""
+    return xp.tanh(x)
+
+
+@formula
+def sigmoid(xp: Any, x: Any) -> Any:
+    """The logistic function ``σ(x) = 1 / (1 + e^-x)``; its derivative is ``σ(x) σ(-x)``. Ledger A-02.
+
+    Written so that neither tail cancels (errata E000-08, E003-04).
+    """
+    return xp.sigmoid(x)
+
+
+@formula
+def erf(xp: Any, x: Any) -> Any:
+    """The error function ``2/√π ∫₀ˣ exp(-t²) dt``."""
+    return xp.erf(x)
+
+
+@formula
+def lgamma(xp: Any, x: Any) -> Any:
+    """``log |Γ(x)|``; derivative `digamma`."""
+    return xp.lgamma(x)
+
+
+@formula
+def polygamma(xp: Any, x: Any, n: int = 0) -> Any:
+    """The n-th derivative of the digamma function."""
+    return xp.polygamma(x, n=n)
+
+
+@formula
+def digamma(xp: Any, x: Any) -> Any:
+    """The derivative of `lgamma`."""
+    return xp.polygamma(x, n=0)
+
+
+@formula
+def maximum(xp: Any, a: Any, b: Any) -> Any:
+    """The larger of two, NaN if either is; a tie shares the gradient equally, as in torch."""
+    return xp.maximum(a, b)
+
+
+@formula
+def minimum(xp: Any, a: Any, b: Any) -> Any:
+    """The smaller of two, NaN if either is; a tie shares the gradient equally, as in torch."""
+    return xp.minimum(a, b)
+
+
+@formula
+def where(xp: Any, condition: Any, a: Any, b: Any) -> Any:
+    """``a`` where the condition holds, else ``b``. Nothing leaks from the branch not taken.
+
+    >>> import numpy as np
+    >>> where(np.array([True, False]), np.array([1.0, 2.0]), 0.0)
+    array([1., 0.])
+    """
+    return xp.where(condition, a, b)
+
+
+@formula
+def _clip_below(xp: Any, x: Any, low: Any) -> Any:
+    return xp.where(x < low, low, x)
+
+
+@formula
+def _clip_above(xp: Any, x: Any, high: Any) -> Any:
+    return xp.where(x > high, high, x)
+
+
+def clip(x: Any, low: Any = None, high: Any = None) -> Any:
+    """x held between `low` and `high`; either may be None. NaN stays NaN.
+
+    The gradient is that of ``x`` inside, limits included (as in torch), and that of the limit outside.
+
+    >>> import numpy as np
+    >>> clip(np.array([-2.0, 0.5, 3.0]), 0.0, 1.0)
+    array([0. , 0.5, 1. ])
+    """
+    if low is None and high is None:
+        raise TypeError("clip needs low, high or both")
+    if low is not None:
+        x = _clip_below(x, low)
+    return x if high is None else _clip_above(x, high)
+
+
+@formula
+def sum_to(xp: Any, x: Any, like: Any) -> Any:
+    """Sum over the axes along which `like` was broadcast to the shape of x."""
+    return xp.sum_to(x, like)
+
+
+@formula
+def _broadcast_like(xp: Any, x: Any, like: Any) -> Any:
+    return xp.broadcast_to(x, like)
+
+
+def broadcast_to(x: Any, like: Any) -> Any:
+    """x repeated to a shape, or to the shape of an array."""
+    if isinstance(like, tuple | int):
+        like = np.broadcast_to(np.zeros((), np.bool_), like)
+    return _broadcast_like(x, like)
+
+
+@formula
+def _squeeze(xp: Any, x: Any, axis: Any = None) -> Any:
+    return xp.squeeze(x, axis=axis)
+
+
+def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
+    """x without its axes of length 1 (all of them, or those named)."""
+    if axis is None:
+        axis = tuple(i for i, n in enumerate(x.shape) if n == 1)
+    return _squeeze(x, axis=axis)
+
+
+@formula
+def expand_dims(xp: Any, x: Any, axis: Any = 0) -> Any:
+    """x with a new axis of length 1 at `axis`."""
+    return xp.expand_dims(x, axis=axis)
+
+
+@formula
+def stop_gradient(xp: Any, x: Any) -> Any:
+    """x itself, through which no gradient passes."""
+    return xp.stop_gradient(x)
+
+
+def test(name: str, text: Any) -> Any:
+    """A comparison: raw booleans, off the tape."""
+    f: Formula[Any] = Formula(text, name)
+
+    def compare(*args: Any) -> Any:
+        return f(*[a._data if isinstance(a, Variable) else a for a in args])
+
+    compare.__name__ = name
+    return compare
+
+
+less = test("less", lambda xp, a, b: a < b)
+less_equal = test("less_equal", lambda xp, a, b: a <= b)
+greater = test("greater", lambda xp, a, b: a > b)
+greater_equal = test("greater_equal", lambda xp, a, b: a >= b)
+equal = test("equal", lambda xp, a, b: xp.equal(a, b))
+not_equal = test("not_equal", lambda xp, a, b: xp.not_equal(a, b))
+isnan = test("isnan", lambda xp, x: xp.isnan(x))
+isfinite = test("isfinite", lambda xp, x: xp.isfinite(x))
+logical_and = test("logical_and", lambda xp, a, b: xp.logical_and(a, b))
+logical_or = test("logical_or", lambda xp, a, b: xp.logical_or(a, b))
+logical_not = test("logical_not", lambda xp, x: xp.logical_not(x))

@@ -1,0 +1,134 @@
+"""Reductions: formulas over one or several axes, and the choices (argmax, sort) built on gathers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from chainrule.autograd.tape import Variable
+from chainrule.ops.formula import formula
+
+__all__ = [
+    "all", "amax", "amin", "any", "argmax", "argmin", "argsort", "logsumexp", "max", "mean", "min", "norm", "std", "sum", "var",
+]  # fmt: skip
+
+
+@formula
+def sum(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The sum over `axis` (an int, a tuple, or None for all).
+
+    >>> import numpy as np
+    >>> sum(np.ones((2, 3)), axis=1)
+    array([3., 3.])
+    """
+    return xp.sum(x, axis=axis, keepdims=keepdims)
+
+
+@formula
+def mean(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The mean over `axis`."""
+    return xp.mean(x, axis=axis, keepdims=keepdims)
+
+
+@formula
+def max(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The largest over `axis`, NaN if there is one; ties share the gradient equally."""
+    return xp.max(x, axis=axis, keepdims=keepdims)
+
+
+@formula
+def min(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The smallest over `axis`, NaN if there is one; ties share the gradient equally."""
+    return -xp.max(-x, axis=axis, keepdims=keepdims)
+
+
+amax, amin = max, min
+
+
+@formula
+def var(xp: Any, x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Any:
+    """The variance ``Σ (x - mean)² / (n - correction)``; correction 0 as in NumPy (1: unbiased)."""
+    d = x - xp.mean(x, axis=axis, keepdims=True)
+    total = xp.sum(d * d, axis=axis, keepdims=keepdims)
+    if axis is None:
+        count = xp.sum(xp.ones_like(x))
+    else:
+        count = xp.sum(xp.ones_like(x), axis=axis, keepdims=keepdims)
+    return total / (count - correction)
+
+
+@formula
+def std(xp: Any, x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Any:
+    """The standard deviation, the root of `var`; its derivative at 0 is taken as 0."""
+    v = var(x, axis=axis, keepdims=keepdims, correction=correction)
+    return xp.where(xp.equal(v, 0.0), 0.0, xp.sqrt(xp.where(xp.equal(v, 0.0), 1.0, v)))
+
+
+@formula
+def logsumexp(xp: Any, x: Any, axis: Any = -1, keepdims: bool = False) -> Any:
+    """``log Σ exp(x)`` over `axis`, shifted by the largest entry so that nothing overflows.
+
+    -inf where every entry is -inf.
+
+    >>> import numpy as np
+    >>> float(logsumexp(np.array([1000.0, 1000.0])))
+    1000.6931471805599
+    """
+    top = xp.stop_gradient(xp.max(x, axis=axis, keepdims=True))
+    top = xp.where(xp.isfinite(top), top, 0.0)
+    total = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
+    if keepdims:
+        return total
+    return xp.sum(total) if axis is None else xp.squeeze(total, axis=axis)
+
+
+@formula
+def norm(xp: Any, x: Any, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Any:
+    """The vector norm ``(Σ |x|^ord)^(1/ord)`` over `axis`; its derivative at 0 is taken as 0.
+
+    `ord` 1, 2 or any positive number; ``float("inf")`` is the largest magnitude.
+
+    >>> import numpy as np
+    >>> float(norm(np.array([3.0, 4.0])))
+    5.0
+    """
+    if ord == float("inf"):
+        return xp.max(xp.abs(x), axis=axis, keepdims=keepdims)
+    if ord == 1:
+        return xp.sum(xp.abs(x), axis=axis, keepdims=keepdims)
+    powers = x * x if ord == 2 else xp.pow(xp.abs(x), ord)
+    total = xp.sum(powers, axis=axis, keepdims=keepdims)
+    zero = xp.equal(total, 0.0)
+    safe = xp.where(zero, 1.0, total)
+    root = xp.sqrt(safe) if ord == 2 else xp.pow(safe, 1 / ord)
+    return xp.where(zero, 0.0, root)
+
+
+def _raw(x: Any) -> Any:
+    return x._data if isinstance(x, Variable) else np.asarray(x)
+
+
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The index of the largest entry, a plain integer array off the tape."""
+    return np.argmax(_raw(x), axis=axis, keepdims=keepdims)
+
+
+def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The index of the smallest entry, a plain integer array off the tape."""
+    return np.argmin(_raw(x), axis=axis, keepdims=keepdims)
+
+
+def argsort(x: Any, axis: int = -1) -> Any:
+    """The indices that sort x, a plain integer array off the tape; equal entries keep their order."""
+    return np.argsort(_raw(x), axis=axis, kind="stable")
+
+
+def any(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Whether any entry is true, off the tape."""
+    return np.any(_raw(x), axis=axis, keepdims=keepdims)
+
+
+def all(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Whether every entry is true, off the tape."""
+    return np.all(_raw(x), axis=axis, keepdims=keepdims)

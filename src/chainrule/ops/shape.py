@@ -1,0 +1,515 @@
+"""Array operations that move values without changing them, in adjoint pairs, and products.
+
+Each is linear, and its vjp is its partner: reshape and reshape, permute and permute, index and put,
+concatenate and split, cumulative sum and its reverse. So every order of derivative follows.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.array.errors import ShapeError
+from chainrule.autograd.tape import Op, Variable, apply
+from chainrule.ops import elementwise as e
+from chainrule.ops.reduction import argsort
+
+__all__ = [
+    "astype", "concat", "concatenate", "cumsum", "einsum", "flip", "getitem", "matmul", "matrix_transpose", "pad", "permute_dims",
+    "repeat", "reshape", "roll", "sort", "split", "stack", "swapaxes", "take_along_axis", "topk", "transpose", "tril", "triu",
+]  # fmt: skip
+
+
+class _Linear(Op):
+    """One array in, one array out; the vjp is another such operation."""
+
+    def __init__(self, name: str, forward: Any, adjoint: Any, view: bool = False) -> None:
+        self.name, self._forward, self._adjoint, self.view = name, forward, adjoint, view
+
+    def keeps(self, needed: Any, attrs: Any) -> Any:
+        return (False,), (False,)
+
+    def forward(self, xp: Any, x: Any, **attrs: Any) -> Any:
+        return (self._forward(x, **attrs),), ()
+
+    def vjp(
+        self, xp: Any, inputs: Any, outputs: Any, residuals: Any, cotangents: Any, needed: Any, **attrs: Any
+    ) -> Any:
+        return (self._adjoint(cotangents[0], **attrs),)
+
+
+def _data(x: Any) -> Any:
+    return x if isinstance(x, Variable | np.ndarray) else np.asarray(x)
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    shape: tuple[int, ...] = x._data.shape if isinstance(x, Variable) else np.shape(x)
+    return shape
+
+
+_astype = _Linear(
+    "astype",
+    lambda x, dtype, before: x.astype(dtype),
+    lambda g, dtype, before: _cast(g, before, dtype),
+)
+
+
+def _cast(x: Any, dtype: Any, before: Any) -> Any:
+    return apply(_astype, x, dtype=dtype, before=before)[0]
+
+
+def astype(x: Any, dtype: Any) -> Any:
+    """x in another type. Through an integer type no gradient passes.
+
+    >>> astype(np.ones(2), np.float32).dtype
+    dtype('float32')
+    """
+    x, dtype = _data(x), np.dtype(dtype)
+    if dtype.kind != "f" and isinstance(x, Variable):
+        return Variable._wrap(x._data.astype(dtype))
+    return _cast(x, dtype, x.dtype)  # type: ignore[union-attr]
+
+
+_reshape = _Linear(
+    "reshape",
+    lambda x, shape, before: np.reshape(x, shape),
+    lambda g, shape, before: apply(_reshape, g, shape=before, before=shape)[0],
+    view=True,
+)
+
+
+def reshape(x: Any, *shape: Any) -> Any:
+    """x in another shape; one entry may be -1.
+
+    >>> reshape(np.arange(6.0), (2, -1)).shape
+    (2, 3)
+    """
+    x = _data(x)
+    wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
+    return apply(_reshape, x, shape=tuple(wanted), before=_shape(x))[0]
+
+
+_permute = _Linear(
+    "permute_dims",
+    lambda x, axes: np.transpose(x, axes),
+    lambda g, axes: permute_dims(g, tuple(int(a) for a in np.argsort(axes))),
+    view=True,
+)
+
+
+def permute_dims(x: Any, axes: Sequence[int] | None = None) -> Any:
+    """x with its axes in another order (reversed by default)."""
+    x = _data(x)
+    n = len(_shape(x))
+    order = tuple(range(n))[::-1] if axes is None else tuple(a % n for a in axes)
+    return apply(_permute, x, axes=order)[0]
+
+
+def transpose(x: Any, *axes: Any) -> Any:
+    """NumPy's transpose: all axes reversed, or in the order given."""
+    if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], tuple | list)):
+        axes = axes[0] or ()
+    return permute_dims(x, axes or None)
+
+
+def swapaxes(x: Any, a: int, b: int) -> Any:
+    """x with two axes exchanged."""
+    order = list(range(len(_shape(x))))
+    order[a], order[b] = order[b], order[a]
+    return permute_dims(x, order)
+
+
+def matrix_transpose(x: Any) -> Any:
+    """The last two axes exchanged."""
+    return swapaxes(x, -1, -2)
+
+
+def _put(g: Any, index: Any, before: Any) -> Any:
+    out = np.zeros(before, g.dtype)
+    if _repeats(index):
+        np.add.at(out, index, g)
+    else:
+        out[index] = g
+    return out
+
+
+def _repeats(index: Any) -> bool:
+    """Whether an index may name a place twice (arrays of integers may; slices and masks do not)."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return builtins.any(
+        isinstance(p, list) or (isinstance(p, np.ndarray) and p.dtype.kind in "iu") for p in parts
+    )
+
+
+_getitem = _Linear(
+    "getitem",
+    lambda x, index, before: x[index],
+    lambda g, index, before: apply(_putitem, g, index=index, before=before)[0],
+    view=True,
+)
+_putitem = _Linear(
+    "putitem", _put, lambda g, index, before: apply(_getitem, g, index=index, before=before)[0]
+)
+
+
+def getitem(x: Any, index: Any) -> Any:
+    """``x[index]`` with NumPy's rules: slices, integers, masks, integer arrays, None and ``...``."""
+    parts = index if isinstance(index, tuple) else (index,)
+    parts = tuple(
+        p._data if isinstance(p, Variable) else np.asarray(p) if isinstance(p, list) else p for p in parts
+    )
+    x = _data(x)
+    index = parts if isinstance(index, tuple) else parts[0]
+    out = apply(_getitem, x, index=index, before=_shape(x))[0]
+    if isinstance(out, Variable) and not isinstance(out._data, np.ndarray):
+        out._data = np.asarray(out._data)
+    return out
+
+
+class _Concat(Op):
+    name = "concatenate"
+
+    def keeps(self, needed: Any, attrs: Any) -> Any:
+        return (False,) * len(needed), (False,)
+
+    def forward(self, xp: Any, *xs: Any, axis: int, sizes: Any) -> Any:
+        return (np.concatenate(xs, axis=axis),), ()
+
+    def vjp(
+        self, xp: Any, inputs: Any, outputs: Any, residuals: Any, cotangents: Any, needed: Any, **attrs: Any
+    ) -> Any:
+        axis, sizes = attrs["axis"], attrs["sizes"]
+        g = cotangents[0]
+        lead = (slice(None),) * axis
+        ends = np.cumsum(sizes)
+        return [
+            getitem(g, (*lead, slice(int(end) - size, int(end)))) if n else None
+            for size, end, n in zip(sizes, ends, needed, strict=True)
+        ]
+
+
+_concat = _Concat()
+
+
+def concatenate(arrays: Sequence[Any], axis: int = 0) -> Any:
+    """Join arrays along an axis they have.
+
+    Raises:
+        ShapeError: if other axes differ; names which.
+
+    >>> concatenate([np.zeros((2, 1)), np.ones((2, 2))], axis=1).shape
+    (2, 3)
+    """
+    xs = [_data(a) for a in arrays]
+    if not xs:
+        raise ValueError("concatenate needs at least one array")
+    shapes = [_shape(x) for x in xs]
+    n = len(shapes[0])
+    if not -n <= axis < n:
+        raise ShapeError(f"concatenate: axis {axis} of arrays with {n} axes")
+    axis %= n
+    for k, shape in enumerate(shapes):
+        if len(shape) != n or shape[:axis] + shape[axis + 1 :] != shapes[0][:axis] + shapes[0][axis + 1 :]:
+            raise ShapeError(
+                f"concatenate along axis {axis}: array {k} has shape {shape}, array 0 has {shapes[0]}; "
+                "all other axes must agree"
+            )
+    xs = _one_dtype(xs)
+    return apply(_concat, *xs, axis=axis, sizes=tuple(s[axis] for s in shapes))[0]
+
+
+def _one_dtype(xs: list[Any]) -> list[Any]:
+    dtypes = [x.dtype for x in xs]
+    widest = np.result_type(*dtypes)
+    return xs if builtins.all(d == widest for d in dtypes) else [astype(x, widest) for x in xs]
+
+
+concat = concatenate
+
+
+def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
+    """Join arrays of one shape along a new axis."""
+    xs = [_data(a) for a in arrays]
+    shapes = {_shape(x) for x in xs}
+    if len(shapes) != 1:
+        raise ShapeError(f"stack needs arrays of one shape, got {sorted(shapes)}")
+    return concatenate([e.expand_dims(x, axis=axis) for x in xs], axis=axis)
+
+
+def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
+    """NumPy's split: into equal parts, or at the given positions.
+
+    >>> [p.shape for p in split(np.zeros((5, 2)), [1, 3])]
+    [(1, 2), (2, 2), (2, 2)]
+    """
+    n = _shape(x)[axis]
+    axis %= len(_shape(x))
+    if isinstance(sections, int):
+        if n % sections:
+            raise ShapeError(f"split: axis {axis} of length {n} has no {sections} equal parts")
+        edges = list(range(0, n + 1, n // sections))
+    else:
+        edges = [0, *sections, n]
+    lead = (slice(None),) * axis
+    return [getitem(x, (*lead, slice(a, b))) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+_pad = _Linear(
+    "pad",
+    lambda x, widths, value: np.pad(x, widths, constant_values=value),
+    lambda g, widths, value: getitem(g, tuple(slice(a, -b or None) for a, b in widths)),
+)
+
+
+def pad(x: Any, widths: Any, value: float = 0.0) -> Any:
+    """x with a constant border; `widths` as in NumPy: ``((before, after), …)`` per axis.
+
+    >>> pad(np.ones(2), (1, 2))
+    array([0., 1., 1., 0., 0.])
+    """
+    x = _data(x)
+    n = len(_shape(x))
+    pairs = np.broadcast_to(np.asarray(widths, int), (n, 2))
+    return apply(_pad, x, widths=tuple((int(a), int(b)) for a, b in pairs), value=value)[0]
+
+
+_flip = _Linear(
+    "flip", lambda x, axis: np.flip(x, axis), lambda g, axis: apply(_flip, g, axis=axis)[0], view=True
+)
+
+
+def flip(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
+    """x in reverse order along `axis` (all by default)."""
+    return apply(_flip, _data(x), axis=axis)[0]
+
+
+_roll = _Linear(
+    "roll",
+    lambda x, shift, axis: np.roll(x, shift, axis),
+    lambda g, shift, axis: apply(_roll, g, shift=-shift, axis=axis)[0],
+)
+
+
+def roll(x: Any, shift: int, axis: int = 0) -> Any:
+    """x moved round by `shift` places along `axis`."""
+    return apply(_roll, _data(x), shift=shift, axis=axis)[0]
+
+
+_cumsum = _Linear(
+    "cumsum",
+    lambda x, axis: np.cumsum(x, axis=axis, dtype=x.dtype),
+    lambda g, axis: flip(cumsum(flip(g, axis), axis), axis),
+)
+
+
+def cumsum(x: Any, axis: int | None = None) -> Any:
+    """Running sums along `axis` (of the flattened array by default, as in NumPy)."""
+    x = _data(x)
+    if axis is None:
+        x, axis = reshape(x, -1), 0
+    return apply(_cumsum, x, axis=axis)[0]
+
+
+def _put_along(g: Any, index: Any, axis: int, before: Any) -> Any:
+    out = np.zeros(before, g.dtype)
+    places = list(np.indices(index.shape, sparse=True))
+    places[axis] = index
+    np.add.at(out, tuple(places), g)
+    return out
+
+
+_take_along = _Linear(
+    "take_along_axis",
+    lambda x, index, axis, before: np.take_along_axis(x, index, axis),
+    lambda g, **attrs: apply(_scatter_along, g, **attrs)[0],
+)
+_scatter_along = _Linear(
+    "scatter_along_axis", _put_along, lambda g, **attrs: apply(_take_along, g, **attrs)[0]
+)
+
+
+def take_along_axis(x: Any, index: Any, axis: int) -> Any:
+    """NumPy's take_along_axis: one index per place, along `axis`.
+
+    >>> take_along_axis(np.array([[1.0, 2.0, 3.0]]), np.array([[2]]), 1)
+    array([[3.]])
+    """
+    x = _data(x)
+    index = index._data if isinstance(index, Variable) else np.asarray(index)
+    axis %= len(_shape(x))
+    return apply(_take_along, x, index=index, axis=axis, before=_shape(x))[0]
+
+
+def sort(x: Any, axis: int = -1) -> Any:
+    """x in ascending order along `axis`; the gradient goes back to where each value came from."""
+    return take_along_axis(x, argsort(x, axis), axis)
+
+
+def topk(x: Any, k: int, axis: int = -1) -> tuple[Any, Any]:
+    """The k largest values along `axis`, largest first, and their indices.
+
+    >>> values, where = topk(np.array([1.0, 5.0, 3.0]), 2)
+    >>> values, where
+    (array([5., 3.]), array([1, 2]))
+    """
+    n = _shape(x)[axis]
+    if not 0 <= k <= n:
+        raise ShapeError(f"topk: k = {k} of axis {axis} with length {n}")
+    order = np.flip(argsort(x, axis), axis).take(range(k), axis=axis)
+    return take_along_axis(x, order, axis), order
+
+
+def repeat(x: Any, repeats: int, axis: int) -> Any:
+    """Each entry `repeats` times along `axis`."""
+    index = np.repeat(np.arange(_shape(x)[axis]), repeats)
+    return getitem(x, (*(slice(None),) * (axis % len(_shape(x))), index))
+
+
+def tril(x: Any, k: int = 0) -> Any:
+    """The lower triangle of the last two axes, zero elsewhere."""
+    return e.where(np.tril(np.ones(_shape(x)[-2:], bool), k), x, 0.0)
+
+
+def triu(x: Any, k: int = 0) -> Any:
+    """The upper triangle of the last two axes, zero elsewhere."""
+    return e.where(np.triu(np.ones(_shape(x)[-2:], bool), k), x, 0.0)
+
+
+class _Matmul(Op):
+    """Matrix product; with batches on the leading axes, which broadcast."""
+
+    name = "matmul"
+
+    def keeps(self, needed: Any, attrs: Any) -> Any:
+        return (needed[1], needed[0]), (False,)
+
+    def forward(self, xp: Any, a: Any, b: Any, shapes: Any) -> Any:
+        return (np.matmul(a, b),), ()
+
+    def vjp(
+        self, xp: Any, inputs: Any, outputs: Any, residuals: Any, cotangents: Any, needed: Any, **attrs: Any
+    ) -> Any:
+        a, b = inputs
+        (g,) = cotangents
+        da = sum_to_shape(g @ matrix_transpose(b), attrs["shapes"][0]) if needed[0] else None
+        db = sum_to_shape(matrix_transpose(a) @ g, attrs["shapes"][1]) if needed[1] else None
+        return da, db
+
+
+_matmul = _Matmul()
+
+
+def sum_to_shape(g: Any, shape: tuple[int, ...]) -> Any:
+    return g if g.shape == shape else e.sum_to(g, np.broadcast_to(np.zeros((), bool), shape))
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """``a @ b`` with NumPy's rules for vectors and batches.
+
+    Raises:
+        ShapeError: names both shapes and the axes that should agree.
+
+    >>> matmul(np.ones((2, 3)), np.ones(3))
+    array([3., 3.])
+    """
+    a, b = _data(a), _data(b)
+    sa, sb = _shape(a), _shape(b)
+    if not sa or not sb:
+        raise ShapeError(f"matmul needs arrays with axes, got shapes {sa} and {sb}; use * for numbers")
+    if sa[-1] != sb[-2 if len(sb) > 1 else 0]:
+        raise ShapeError(
+            f"matmul: {sa} @ {sb}: the last axis of the first ({sa[-1]}) must equal the "
+            f"{'second to last' if len(sb) > 1 else 'only'} axis of the second ({sb[-2 if len(sb) > 1 else 0]})"
+        )
+    a, b = _float_pair(a, b)
+    if len(sa) == 1 and len(sb) == 1:
+        return e.squeeze(matmul(reshape(a, 1, -1), reshape(b, -1, 1)), axis=(0, 1))
+    if len(sa) == 1:
+        return e.squeeze(matmul(reshape(a, 1, -1), b), axis=-2)
+    if len(sb) == 1:
+        return e.squeeze(matmul(a, reshape(b, -1, 1)), axis=-1)
+    return apply(_matmul, a, b, shapes=(sa, sb))[0]
+
+
+def _float_pair(a: Any, b: Any) -> tuple[Any, Any]:
+    if a.dtype == b.dtype and a.dtype.kind == "f":
+        return a, b
+    if a.dtype.kind != "f" and b.dtype.kind != "f":
+        return a, b
+    kinds = [x.dtype for x in (a, b) if x.dtype.kind == "f"]
+    dtype = np.result_type(*kinds)
+    return (
+        a if a.dtype == dtype else astype(a, dtype),
+        b if b.dtype == dtype else astype(b, dtype),
+    )
+
+
+class _Einsum(Op):
+    name = "einsum"
+
+    def keeps(self, needed: Any, attrs: Any) -> Any:
+        others = sum(needed)
+        return [others > (1 if n else 0) for n in needed], (False,)
+
+    def forward(self, xp: Any, *xs: Any, spec: Any, shapes: Any) -> Any:
+        return (np.einsum(spec, *xs, optimize=len(xs) > 2),), ()
+
+    def vjp(
+        self, xp: Any, inputs: Any, outputs: Any, residuals: Any, cotangents: Any, needed: Any, **attrs: Any
+    ) -> Any:
+        left, out = attrs["spec"].split("->")
+        terms = left.split(",")
+        results: list[Any] = []
+        for k, n in enumerate(needed):
+            if not n:
+                results.append(None)
+                continue
+            rest = [(t, x) for j, (t, x) in enumerate(zip(terms, inputs, strict=True)) if j != k]
+            known = set(out).union(*(t for t, _ in rest))
+            # letters summed away in the forward product come back by broadcasting
+            reachable = "".join(c for c in terms[k] if c in known)
+            spec = ",".join([out, *(t for t, _ in rest)]) + "->" + reachable
+            g = einsum(spec, cotangents[0], *(x for _, x in rest))
+            for axis, c in enumerate(terms[k]):
+                if c not in known:
+                    g = e.expand_dims(g, axis=axis)
+            results.append(e.broadcast_to(g, attrs["shapes"][k]))
+        return results
+
+
+_einsum = _Einsum()
+
+
+def einsum(spec: str, *arrays: Any) -> Any:
+    """Einstein summation: ``einsum("bi,oi->bo", x, w)``.
+
+    Letters only, with an explicit or implied output; no ellipsis and no letter twice in one operand.
+
+    Raises:
+        ValueError: for a specification outside this.
+
+    >>> einsum("ij,jk->ik", np.eye(2), np.ones((2, 3))).shape
+    (2, 3)
+    """
+    spec = spec.replace(" ", "")
+    if "." in spec:
+        raise ValueError("einsum: write every axis as a letter; '...' is not supported")
+    left, arrow, out = spec.partition("->")
+    terms = left.split(",")
+    if not arrow:
+        letters = left.replace(",", "")
+        out = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+    if len(terms) != len(arrays):
+        raise ValueError(f"einsum {spec!r} names {len(terms)} operands, {len(arrays)} were given")
+    for t in [*terms, out]:
+        if len(set(t)) != len(t):
+            raise ValueError(f"einsum: a letter stands twice in {t!r}; take the diagonal first")
+    xs = [_data(a) for a in arrays]
+    for t, x in zip(terms, xs, strict=True):
+        if len(t) != len(_shape(x)):
+            raise ShapeError(f"einsum {spec!r}: {t!r} names {len(t)} axes, its operand has shape {_shape(x)}")
+    xs = _one_dtype(xs)
+    return apply(_einsum, *xs, spec=f"{','.join(terms)}->{out}", shapes=tuple(_shape(x) for x in xs))[0]
