@@ -296,12 +296,15 @@ def _lgamma_stirling(x: DoubleArray) -> DoubleArray:
     """(x - ½) ln x - x + ½ ln 2π + …, grouped so that it overflows only where the result does."""
     r = 1 / x
     tail = r * _horner(_STIRLING, r * r)
-    return (x - 0.5) * (np.log(x) - 1) + (tail + (0.5 * math.log(2 * math.pi) - 0.5))
+    y: DoubleArray = (x - 0.5) * (np.log(x) - 1)
+    return y + (tail + (0.5 * math.log(2 * math.pi) - 0.5))
 
 
 def _lgamma_negative(x: DoubleArray) -> DoubleArray:
-    sine = np.abs(np.sin(np.pi * (x - np.round(x))))  # x - round(x) is exact
-    return np.where(np.isinf(x), np.inf, np.log(np.pi / (-x * sine)) - _lgamma(-x))
+    distance: DoubleArray = x - np.round(x)  # exact, and 0 at the poles
+    y = np.log(np.pi / (-x * np.abs(np.sin(np.pi * distance)))) - _lgamma(-x)
+    y[(distance == 0) | np.isinf(x)] = np.inf
+    return y
 
 
 def _cot_pi(x: DoubleArray) -> DoubleArray:
@@ -336,7 +339,7 @@ def _digamma_negative(x: DoubleArray) -> DoubleArray:
 
 
 def _polygamma(n: int, x: DoubleArray) -> DoubleArray:
-    odd = n % 2 == 1
+    odd = n % 2 == 1  # then both sides of a pole go to +inf
     at_zero = (lambda z: np.abs(1 / z)) if odd else (lambda z: -1 / z)
     negative = (x < 0) & np.isfinite(x)
     whole = x == np.floor(x)
@@ -387,16 +390,17 @@ def _zeta_shifted(n: int, x: DoubleArray) -> DoubleArray:
 
 def _polygamma_negative(n: int, x: DoubleArray) -> DoubleArray:
     """The n-th derivative of ψ(x) = ψ(1-x) - π cot πx."""
-    cot = math.pi ** (n + 1) * _horner(_cot_derivative(n), _cot_pi(x))
+    cot = math.pi ** (n + 1) * _horner(_cot_derivative(n), _cot_pi(x)) * float(math.factorial(n))
     difference = _polygamma_positive(n, 1 - x) - cot
     return -difference if n % 2 == 1 else difference
 
 
 @cache
 def _cot_derivative(n: int) -> tuple[float, ...]:
-    """Coefficients of Qₙ in (d/du)ⁿ cot u = (-1)ⁿ Qₙ(cot u): Q₀ = c, Qₙ₊₁ = (1 + c²) Qₙ'."""
+    """Coefficients of Qₙ/n!, where (d/du)ⁿ cot u = (-1)ⁿ Qₙ(cot u): Q₀ = c, Qₙ₊₁ = (1 + c²) Qₙ'."""
     q = [0, 1]
     for _ in range(n):
         slope = [k * a for k, a in enumerate(q)][1:]
         q = [a + b for a, b in zip([*slope, 0, 0], [0, 0, *slope], strict=True)]
-    return tuple(float(a) for a in q)
+    scale = math.factorial(n)
+    return tuple(a / scale for a in q)

@@ -70,7 +70,13 @@ def check_gradients(
 
 
 def _judge(
-    order: int, n: int, error: float, scale: float, values: tuple[float, float], rtol: float, atol: float
+    order: int,
+    n: int,
+    error: float,
+    scale: float,
+    values: tuple[float, float],
+    rtol: float,
+    atol: float,
 ) -> None:
     if not error <= atol + rtol * scale:
         raise AssertionError(
@@ -80,7 +86,9 @@ def _judge(
         )
 
 
-def _value(f: Callable[..., Any], arrays: list[Array], floats: list[int], us: list[Array] | None) -> Any:
+def _value(
+    f: Callable[..., Any], arrays: list[Array], floats: list[int], us: list[Array] | None
+) -> Any:
     """Leaves, and ``Σ ⟨u, f⟩`` on the tape (u drawn by the caller from the shapes)."""
     leaves = []
     given: list[Any] = []
@@ -109,14 +117,20 @@ def _gradient(
         starts = [Variable._wrap(u) if create_graph else u for _, u in live]
         gs = backward([o for o, _ in live], starts, leaves, create_graph=create_graph)
     gs = [
-        (Variable._wrap(np.zeros_like(t._data)) if create_graph else np.zeros_like(t._data)) if g is None else g
+        (Variable._wrap(np.zeros_like(t._data)) if create_graph else np.zeros_like(t._data))
+        if g is None
+        else g
         for g, t in zip(gs, leaves, strict=True)
     ]
     return leaves, gs
 
 
 def directional_error(
-    f: Callable[..., Any], arrays: list[Array], floats: list[int], rng: np.random.Generator, order: int
+    f: Callable[..., Any],
+    arrays: list[Array],
+    floats: list[int],
+    rng: np.random.Generator,
+    order: int,
 ) -> tuple[float, float, tuple[float, float]]:
     """(error, size of the derivative, (tape's value, differences' value)) along one random direction."""
     with enable_grad():

@@ -36,7 +36,9 @@ class Op:
     #: The output may share memory with the input; then it follows a parameter's version.
     view: bool = False
 
-    def forward(self, xp: Any, *inputs: Any, **attrs: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    def forward(
+        self, xp: Any, *inputs: Any, **attrs: Any
+    ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """``(outputs, residuals)``."""
         raise NotImplementedError
 
@@ -196,7 +198,11 @@ class Node:
             np.zeros(shape, dtype) if g is None else g
             for g, (shape, dtype) in zip(cotangents, self.cotangent_of, strict=True)
         ]
-        return zeros if xp is NUMPY else [z if isinstance(z, Variable) else Variable._wrap(z) for z in zeros]
+        return (
+            zeros
+            if xp is NUMPY
+            else [z if isinstance(z, Variable) else Variable._wrap(z) for z in zeros]
+        )
 
 
 def apply(op: Op, *args: Any, **attrs: Any) -> tuple[Any, ...]:
@@ -263,7 +269,9 @@ def record(
     return _wrapped(op, args, outputs, node)
 
 
-def _wrapped(op: Op, args: Sequence[Any], outputs: Sequence[Any], node: Node | None) -> tuple[Any, ...]:
+def _wrapped(
+    op: Op, args: Sequence[Any], outputs: Sequence[Any], node: Node | None
+) -> tuple[Any, ...]:
     tensors = tuple([Variable._wrap(o, node, k) for k, o in enumerate(outputs)])
     if op.view and isinstance(args[0], Variable):
         for t in tensors:
@@ -378,7 +386,12 @@ def backward(
             elif per_sample and any([type(e) is not tuple for e in node.edges if e is not None]):
                 node.check()
                 results = node.op.per_sample(
-                    node.inputs, node.outputs, node.residuals, node._filled(gs, NUMPY), mask, **node.attrs
+                    node.inputs,
+                    node.outputs,
+                    node.residuals,
+                    node._filled(gs, NUMPY),
+                    mask,
+                    **node.attrs,
                 )
             else:
                 results = node.pull(gs, mask)

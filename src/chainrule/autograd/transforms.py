@@ -40,7 +40,9 @@ def _ones(y: Any, what: str) -> Any:
             "and tensor operators"
         )
     if y._data.size != 1:
-        raise ShapeError(f"{what} needs a function with one number as value; it returned shape {y._data.shape}")
+        raise ShapeError(
+            f"{what} needs a function with one number as value; it returned shape {y._data.shape}"
+        )
     return np.ones(y._data.shape, y._data.dtype)
 
 
@@ -82,7 +84,11 @@ def gradients(
 
 
 def _pull(
-    ys: Sequence[Any], gs: Sequence[Any], xs: Sequence[Any], create_graph: bool, retain: bool | None = None
+    ys: Sequence[Any],
+    gs: Sequence[Any],
+    xs: Sequence[Any],
+    create_graph: bool,
+    retain: bool | None = None,
 ) -> list[Any]:
     starts = []
     for y, g in zip(ys, gs, strict=True):
@@ -92,7 +98,9 @@ def _pull(
             start = np.asarray(g, y._data.dtype)
             start = Variable._wrap(start) if create_graph else start
         if start.shape != y._data.shape:
-            raise ShapeError(f"the cotangent of a value of shape {y._data.shape} cannot have shape {start.shape}")
+            raise ShapeError(
+                f"the cotangent of a value of shape {y._data.shape} cannot have shape {start.shape}"
+            )
         starts.append(start)
     raw = tape.backward(ys, starts, xs, retain_graph=retain, create_graph=create_graph)
     return [
@@ -215,7 +223,9 @@ def jvp(f: Callable[..., Any], x: Any, v: Any) -> tuple[Any, Any]:
         for p, d in zip(pulled, vs, strict=True):
             d = d._data if isinstance(d, Variable) else np.asarray(d, p._data.dtype)
             if d.shape != p._data.shape:
-                raise ShapeError(f"jvp: the direction for x of shape {p._data.shape} has shape {d.shape}")
+                raise ShapeError(
+                    f"jvp: the direction for x of shape {p._data.shape} has shape {d.shape}"
+                )
             term = (p * Variable._wrap(d)).sum()
             tangent = term if tangent is None else tangent + term
         assert tangent is not None
@@ -247,12 +257,18 @@ def jacobian(f: Callable[..., Any]) -> Callable[..., Any]:
             for k in range(y._data.size):
                 g = np.zeros(y._data.size, y._data.dtype)
                 g[k] = 1
-                rows += _pull([y], [g.reshape(y._data.shape)], [leaf], create_graph=keep, retain=True)
+                rows += _pull(
+                    [y], [g.reshape(y._data.shape)], [leaf], create_graph=keep, retain=True
+                )
             shape = (*y._data.shape, *leaf._data.shape)
             if not keep:
                 stacked = np.array([r._data for r in rows], leaf._data.dtype)
                 return Variable._wrap(stacked.reshape(shape))
-            total = tape._recorded.stack(rows) if rows else Variable._wrap(np.zeros((0, *leaf._data.shape)))
+            total = (
+                tape._recorded.stack(rows)
+                if rows
+                else Variable._wrap(np.zeros((0, *leaf._data.shape)))
+            )
             return total.reshape(shape)
 
     return wrapped

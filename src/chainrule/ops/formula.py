@@ -34,8 +34,7 @@ FORMULAS: dict[str, Formula[Any]] = {}
 
 # operations under which integers stay integers
 _INTEGRAL = frozenset(
-    "input call size add subtract multiply negative abs sign floor maximum minimum where sum max sum_to "
-    "broadcast_to squeeze expand_dims stop_gradient ones_like zeros_like one_hot".split()
+    ["input", "call", "size", "add", "subtract", "multiply", "negative", "abs", "sign", "floor", "maximum", "minimum", "where", "sum", "max", "sum_to", "broadcast_to", "squeeze", "expand_dims", "stop_gradient", "ones_like", "zeros_like", "one_hot"]
 ) | {name for name, row in PRIMITIVES.items() if row.kind == "test"}
 
 
@@ -52,7 +51,8 @@ class Compiled(Op):
         self._clean: set[Any] = set()  # combinations of operand types that need no cast
         order = walk(program.outputs)
         self.integral = all(
-            e.op in _INTEGRAL and not any(type(a) is float and a != 0 for a in e.args) for e in order
+            e.op in _INTEGRAL and not any(type(a) is float and a != 0 for a in e.args)
+            for e in order
         )
         self.view = any(map(_is_view, program.outputs))
         self.exact = tuple(_reads_exactly(x, order) for x in program.inputs)
@@ -90,7 +90,10 @@ class Compiled(Op):
 
     def _cast(self, args: Sequence[Any], raw: list[Any]) -> list[Any] | None:
         """Bring the operands to one floating type (see `chainrule.array.dtypes`); None: they are."""
-        raw = [r if hasattr(r, "dtype") or isinstance(r, bool | int | float) else _from_list(r) for r in raw]
+        raw = [
+            r if hasattr(r, "dtype") or isinstance(r, bool | int | float) else _from_list(r)
+            for r in raw
+        ]
         arrays = [r for r in raw if hasattr(r, "dtype")]
         some_float = any(is_float(r.dtype) for r in arrays) or any(type(r) is float for r in raw)
         integers = self.integral and not some_float and bool(arrays)
@@ -100,15 +103,19 @@ class Compiled(Op):
             if not hasattr(r, "dtype"):
                 result.append(r if integers or exact or type(r) is bool else float(r))
             elif integers or exact or r.dtype == dtype or (r.dtype.kind == "b" and r.ndim):
-                result.append(a if isinstance(a, Variable) or type(r) is np.ndarray else np.asarray(r))
+                result.append(
+                    a if isinstance(a, Variable) or type(r) is np.ndarray else np.asarray(r)
+                )
             elif isinstance(a, Variable):
                 result.append(a.astype(dtype))  # type: ignore[attr-defined]
             else:
                 result.append(np.asarray(r, dtype))
         if not arrays:  # nothing but numbers: compute in the default type
             result[0] = np.asarray(result[0], dtype)
-        same = all(a is b and hasattr(b, "dtype") or type(a) is type(b) and not hasattr(b, "dtype")
-                   for a, b in zip(args, result, strict=True))
+        same = all(
+            (a is b and hasattr(b, "dtype")) or (type(a) is type(b) and not hasattr(b, "dtype"))
+            for a, b in zip(args, result, strict=True)
+        )
         return None if same else result
 
     def derivative(self, needed: tuple[bool, ...]) -> tuple[Compiled, tuple[tuple[str, int], ...]]:
@@ -170,18 +177,27 @@ class Compiled(Op):
                 shapes.append(None)
                 continue
             if a is None or a.ndim >= g.ndim:
-                raise NotImplementedError(f"{self.name} has no per-sample gradient for this parameter")
+                raise NotImplementedError(
+                    f"{self.name} has no per-sample gradient for this parameter"
+                )
             shapes.append((batch, *a.shape))
             lifted = a.reshape((1,) * (g.ndim - a.ndim) + a.shape)
             wide[k] = np.broadcast_to(lifted, (batch, *lifted.shape[1:]))
         results = self.vjp(NUMPY, wide, outputs, residuals, cotangents, needed)
         return [
-            r if s is None or r is None else r.reshape(s) for r, s in zip(results, shapes, strict=True)
+            r if s is None or r is None else r.reshape(s)
+            for r, s in zip(results, shapes, strict=True)
         ]
 
 
 def _is_view(e: Any) -> bool:
-    while isinstance(e, Expr) and e.op in ("squeeze", "expand_dims", "broadcast_to", "call", "stop_gradient"):
+    while isinstance(e, Expr) and e.op in (
+        "squeeze",
+        "expand_dims",
+        "broadcast_to",
+        "call",
+        "stop_gradient",
+    ):
         e = e.args[0]
     return isinstance(e, Expr) and e.op == "input"
 
@@ -193,15 +209,26 @@ def _from_list(values: Any) -> Any:
 
 def _reads_exactly(x: Expr, order: list[Expr]) -> bool:
     """Whether an input is only ever a label or a condition, and so keeps its own type."""
-    uses = [(e, k) for e in order if e.op not in ("input", "call") for k, a in enumerate(e.args) if a is x]
-    return bool(uses) and all(
-        (e.op == "one_hot" and k == 0)
-        or (e.op == "where" and k == 0)
-        or e.op.startswith("logical")
-        or e.op in ("sum_to", "broadcast_to") and k == 1
-        or e.op == "size"
-        for e, k in uses
-    ) and any(e.op in ("one_hot", "where") or e.op.startswith("logical") for e, _ in uses)
+    uses = [
+        (e, k)
+        for e in order
+        if e.op not in ("input", "call")
+        for k, a in enumerate(e.args)
+        if a is x
+    ]
+    return (
+        bool(uses)
+        and all(
+            (e.op == "one_hot" and k == 0)
+            or (e.op == "where" and k == 0)
+            or e.op.startswith("logical")
+            or (e.op in ("sum_to", "broadcast_to")
+            and k == 1)
+            or e.op == "size"
+            for e, k in uses
+        )
+        and any(e.op in ("one_hot", "where") or e.op.startswith("logical") for e, _ in uses)
+    )
 
 
 class Formula(Generic[P]):

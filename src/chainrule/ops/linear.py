@@ -17,7 +17,9 @@ __all__ = ["dense", "linear"]
 
 
 @functools.lru_cache(maxsize=1024)
-def _head(activation: Formula[Any] | None, attrs: tuple[tuple[str, Any], ...], bias: bool) -> Compiled | None:
+def _head(
+    activation: Formula[Any] | None, attrs: tuple[tuple[str, Any], ...], bias: bool
+) -> Compiled | None:
     """``activation(z + b)`` as one program."""
     if activation is None and not bias:
         return None
@@ -66,7 +68,15 @@ class _Dense(Op):
         return (needed[1], needed[0], ("x", 1) in sources)[: len(needed)], (("y", 0) in sources,)
 
     def _delta(
-        self, xp: Any, inputs: Any, outputs: Any, residuals: Any, g: Any, activation: Any, options: Any, bias: bool
+        self,
+        xp: Any,
+        inputs: Any,
+        outputs: Any,
+        residuals: Any,
+        g: Any,
+        activation: Any,
+        options: Any,
+        bias: bool,
     ) -> tuple[Any, Any]:
         """The error signal δ and, where wanted, the gradient of the bias."""
         head = _head(activation, options, len(inputs) == 3)
@@ -116,7 +126,9 @@ class _Dense(Op):
     ) -> Any:
         """``dW_n = δ_nᵀ x_n`` for every sample n at once; further axes of a sample are summed."""
         x, W = inputs[:2]
-        delta, _ = self._delta(NUMPY, inputs, outputs, residuals, cotangents[0], activation, options, False)
+        delta, _ = self._delta(
+            NUMPY, inputs, outputs, residuals, cotangents[0], activation, options, False
+        )
         rows = delta.reshape(delta.shape[0], -1, delta.shape[-1])
         dx = np.matmul(delta, W) if needed[0] else None
         dW = None
@@ -129,7 +141,9 @@ class _Dense(Op):
 _dense = _Dense()
 
 
-def dense(x: Any, weight: Any, bias: Any = None, activation: Formula[Any] | None = None, **options: Any) -> Any:
+def dense(
+    x: Any, weight: Any, bias: Any = None, activation: Formula[Any] | None = None, **options: Any
+) -> Any:
     """A dense layer: ``y = f(x Wᵀ + b)``. Ledger F-01 to F-04, F-11, F-12 (erratum E000-01).
 
     Arguments:

@@ -55,14 +55,20 @@ def _same_shape(name: str, input: Any, target: Any) -> None:
         )
 
 
-def _pointwise(name: str, f: Formula[Any], input: Any, target: Any, weight: Any, reduction: str, **more: Any) -> Any:
+def _pointwise(
+    name: str, f: Formula[Any], input: Any, target: Any, weight: Any, reduction: str, **more: Any
+) -> Any:
     _check_reduction(reduction)
     input, target = _arrays(input, target)
     _same_shape(name, input, target)
     if weight is None:
         return f(input, target, reduction=reduction, **more)
     weight = weight if isinstance(weight, Variable) else np.asarray(weight)
-    if weight.ndim == 1 and len(input.shape) > 1 and weight.shape[0] == input.shape[0] != input.shape[-1]:
+    if (
+        weight.ndim == 1
+        and len(input.shape) > 1
+        and weight.shape[0] == input.shape[0] != input.shape[-1]
+    ):
         weight = weight.reshape(-1, *(1,) * (len(input.shape) - 1))
     return f(input, target, weight=weight, reduction=reduction, **more)
 
@@ -114,12 +120,19 @@ def l1_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None
 
 @formula
 def _huber(
-    xp: Any, input: Any, target: Any, weight: Any = None, reduction: str = "mean", delta: float = 1.0
+    xp: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    reduction: str = "mean",
+    delta: float = 1.0,
 ) -> Any:
     d = input - target
     a = xp.abs(d)
     near = xp.minimum(a, delta)  # the branch not taken must not overflow
-    return _reduce(xp, xp.where(a <= delta, 0.5 * (near * near), delta * (a - 0.5 * delta)), reduction, weight)
+    return _reduce(
+        xp, xp.where(a <= delta, 0.5 * (near * near), delta * (a - 0.5 * delta)), reduction, weight
+    )
 
 
 def huber_loss(
@@ -148,7 +161,9 @@ def _bce(xp: Any, input: Any, target: Any, weight: Any = None, reduction: str = 
     return _reduce(xp, -(target * yes + (1.0 - target) * no), reduction, weight)
 
 
-def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
+def binary_cross_entropy(
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean"
+) -> Any:
     """``-[y log p + (1 - y) log(1 - p)]`` of probabilities p in [0, 1]. Ledger L-07, L-08 (E000-09, E000-10).
 
     The logarithm is held at -100 as in torch. Logits lose no digits:
@@ -172,7 +187,12 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
 
 @formula
 def _bce_logits(
-    xp: Any, input: Any, target: Any, weight: Any = None, pos_weight: Any = None, reduction: str = "mean"
+    xp: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    pos_weight: Any = None,
+    reduction: str = "mean",
 ) -> Any:
     # softplus(-x) = -log σ(x)
     soft = xp.log1p(xp.exp(-xp.abs(input)))
@@ -214,13 +234,17 @@ def _class_loss(
     logits: bool = True,
 ) -> Any:
     """Cross entropy with class indices, per row; `weight` is per row."""
-    picked = xp.sum(xp.where(xp.one_hot(labels, input, axis=axis), input, 0.0), axis=axis, keepdims=True)
+    picked = xp.sum(
+        xp.where(xp.one_hot(labels, input, axis=axis), input, 0.0), axis=axis, keepdims=True
+    )
     norm = logsumexp(input, axis=axis, keepdims=True) if logits else 0.0
     loss = norm - picked
     if label_smoothing:
         rest = norm - xp.mean(input, axis=axis, keepdims=True)
         loss = (1.0 - label_smoothing) * loss + label_smoothing * rest
-    return _reduce(xp, xp.squeeze(loss, axis=axis) if reduction == "none" else loss, reduction, weight)
+    return _reduce(
+        xp, xp.squeeze(loss, axis=axis) if reduction == "none" else loss, reduction, weight
+    )
 
 
 @formula
@@ -242,7 +266,9 @@ def _soft_class_loss(
     if class_weight is not None:
         terms = terms * class_weight
     loss = -xp.sum(terms, axis=axis, keepdims=True)
-    return _reduce(xp, xp.squeeze(loss, axis=axis) if reduction == "none" else loss, reduction, weight)
+    return _reduce(
+        xp, xp.squeeze(loss, axis=axis) if reduction == "none" else loss, reduction, weight
+    )
 
 
 def cross_entropy(
@@ -280,7 +306,9 @@ def cross_entropy(
     """
     _check_reduction(reduction)
     if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"cross_entropy: label_smoothing must be between 0 and 1, got {label_smoothing}")
+        raise ValueError(
+            f"cross_entropy: label_smoothing must be between 0 and 1, got {label_smoothing}"
+        )
     input, target = _arrays(input, target)
     if len(input.shape) == 1:
         axis = 0
@@ -297,7 +325,16 @@ def cross_entropy(
             input, target, reduction=reduction, axis=axis, label_smoothing=label_smoothing, **more
         )
     return _indexed(
-        "cross_entropy", input, target, weight, reduction, label_smoothing, axis, ignore_index, sample_weight, True
+        "cross_entropy",
+        input,
+        target,
+        weight,
+        reduction,
+        label_smoothing,
+        axis,
+        ignore_index,
+        sample_weight,
+        True,
     )
 
 
@@ -313,7 +350,9 @@ def nll_loss(
     _check_reduction(reduction)
     input, target = _arrays(input, target)
     axis = 0 if len(input.shape) == 1 else axis % len(input.shape)
-    return _indexed("nll_loss", input, target, weight, reduction, 0.0, axis, ignore_index, None, False)
+    return _indexed(
+        "nll_loss", input, target, weight, reduction, 0.0, axis, ignore_index, None, False
+    )
 
 
 def _along(w: Any, input: Any, axis: int, reduction: str) -> Any:
@@ -353,7 +392,9 @@ def _indexed(
     if weight is not None:
         w = weight._data if isinstance(weight, Variable) else np.asarray(weight)
         if w.shape != (classes,):
-            raise ShapeError(f"{name}: weight needs one number per class, shape ({classes},), got {w.shape}")
+            raise ShapeError(
+                f"{name}: weight needs one number per class, shape ({classes},), got {w.shape}"
+            )
         w = w.astype(input.dtype, copy=False)
         if label_smoothing:
             return _smoothed(
@@ -368,7 +409,13 @@ def _indexed(
         s = s._data if isinstance(s, Variable) else s
         per_row = s.astype(input.dtype) if per_row is None else per_row * s
         per_row = np.broadcast_to(per_row, rows)
-    if per_row is None and not label_smoothing and logits and reduction == "mean" and axis == len(input.shape) - 1:
+    if (
+        per_row is None
+        and not label_smoothing
+        and logits
+        and reduction == "mean"
+        and axis == len(input.shape) - 1
+    ):
         return _mean_class_loss(input, columns)
     more: dict[str, Any] = {}
     if per_row is not None:
@@ -376,12 +423,25 @@ def _indexed(
             per_row = per_row.reshape(per_row.shape[:axis] + (1,) + per_row.shape[axis:])
         more["weight"] = per_row
     return _class_loss(
-        input, columns, reduction=reduction, axis=axis, label_smoothing=label_smoothing, logits=logits, **more
+        input,
+        columns,
+        reduction=reduction,
+        axis=axis,
+        label_smoothing=label_smoothing,
+        logits=logits,
+        **more,
     )
 
 
 def _smoothed(
-    input: Any, labels: Any, w: Any, reduction: str, s: float, axis: int, ignored: Any, sample_weight: Any
+    input: Any,
+    labels: Any,
+    w: Any,
+    reduction: str,
+    s: float,
+    axis: int,
+    ignored: Any,
+    sample_weight: Any,
 ) -> Any:
     """Class weights with smoothed labels: every class counts with its weight, the mean divides by w[label]."""
     shape = [1] * len(input.shape)
@@ -418,7 +478,9 @@ def _labels(name: str, labels: Any, classes: int, ignore_index: int) -> tuple[An
     if labels.dtype.kind not in "iu":
         whole = labels.astype(np.int64)
         if labels.dtype.kind not in "fb" or not np.array_equal(whole, labels):
-            raise DataError(f"{name}: class indices must be whole numbers, got {labels.dtype} {_first_bad(labels)}")
+            raise DataError(
+                f"{name}: class indices must be whole numbers, got {labels.dtype} {_first_bad(labels)}"
+            )
         labels = whole
     if not labels.size:
         return labels, None

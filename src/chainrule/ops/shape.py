@@ -36,7 +36,14 @@ class _Linear(Op):
         return (self._forward(x, **attrs),), ()
 
     def vjp(
-        self, xp: Any, inputs: Any, outputs: Any, residuals: Any, cotangents: Any, needed: Any, **attrs: Any
+        self,
+        xp: Any,
+        inputs: Any,
+        outputs: Any,
+        residuals: Any,
+        cotangents: Any,
+        needed: Any,
+        **attrs: Any,
     ) -> Any:
         return (self._adjoint(cotangents[0], **attrs),)
 
@@ -159,7 +166,8 @@ def getitem(x: Any, index: Any) -> Any:
     """``x[index]`` with NumPy's rules: slices, integers, masks, integer arrays, None and ``...``."""
     parts = index if isinstance(index, tuple) else (index,)
     parts = tuple(
-        p._data if isinstance(p, Variable) else np.asarray(p) if isinstance(p, list) else p for p in parts
+        p._data if isinstance(p, Variable) else np.asarray(p) if isinstance(p, list) else p
+        for p in parts
     )
     x = _data(x)
     index = parts if isinstance(index, tuple) else parts[0]
@@ -179,7 +187,14 @@ class _Concat(Op):
         return (np.concatenate(xs, axis=axis),), ()
 
     def vjp(
-        self, xp: Any, inputs: Any, outputs: Any, residuals: Any, cotangents: Any, needed: Any, **attrs: Any
+        self,
+        xp: Any,
+        inputs: Any,
+        outputs: Any,
+        residuals: Any,
+        cotangents: Any,
+        needed: Any,
+        **attrs: Any,
     ) -> Any:
         axis, sizes = attrs["axis"], attrs["sizes"]
         g = cotangents[0]
@@ -212,7 +227,10 @@ def concatenate(arrays: Sequence[Any], axis: int = 0) -> Any:
         raise ShapeError(f"concatenate: axis {axis} of arrays with {n} axes")
     axis %= n
     for k, shape in enumerate(shapes):
-        if len(shape) != n or shape[:axis] + shape[axis + 1 :] != shapes[0][:axis] + shapes[0][axis + 1 :]:
+        if (
+            len(shape) != n
+            or shape[:axis] + shape[axis + 1 :] != shapes[0][:axis] + shapes[0][axis + 1 :]
+        ):
             raise ShapeError(
                 f"concatenate along axis {axis}: array {k} has shape {shape}, array 0 has {shapes[0]}; "
                 "all other axes must agree"
@@ -277,7 +295,10 @@ def pad(x: Any, widths: Any, value: float = 0.0) -> Any:
 
 
 _flip = _Linear(
-    "flip", lambda x, axis: np.flip(x, axis), lambda g, axis: apply(_flip, g, axis=axis)[0], view=True
+    "flip",
+    lambda x, axis: np.flip(x, axis),
+    lambda g, axis: apply(_flip, g, axis=axis)[0],
+    view=True,
 )
 
 
@@ -390,7 +411,14 @@ class _Matmul(Op):
         return (np.matmul(a, b),), ()
 
     def vjp(
-        self, xp: Any, inputs: Any, outputs: Any, residuals: Any, cotangents: Any, needed: Any, **attrs: Any
+        self,
+        xp: Any,
+        inputs: Any,
+        outputs: Any,
+        residuals: Any,
+        cotangents: Any,
+        needed: Any,
+        **attrs: Any,
     ) -> Any:
         a, b = inputs
         (g,) = cotangents
@@ -418,7 +446,9 @@ def matmul(a: Any, b: Any) -> Any:
     a, b = _data(a), _data(b)
     sa, sb = _shape(a), _shape(b)
     if not sa or not sb:
-        raise ShapeError(f"matmul needs arrays with axes, got shapes {sa} and {sb}; use * for numbers")
+        raise ShapeError(
+            f"matmul needs arrays with axes, got shapes {sa} and {sb}; use * for numbers"
+        )
     if sa[-1] != sb[-2 if len(sb) > 1 else 0]:
         raise ShapeError(
             f"matmul: {sa} @ {sb}: the last axis of the first ({sa[-1]}) must equal the "
@@ -458,7 +488,14 @@ class _Einsum(Op):
         return (np.einsum(spec, *xs, optimize=len(xs) > 2),), ()
 
     def vjp(
-        self, xp: Any, inputs: Any, outputs: Any, residuals: Any, cotangents: Any, needed: Any, **attrs: Any
+        self,
+        xp: Any,
+        inputs: Any,
+        outputs: Any,
+        residuals: Any,
+        cotangents: Any,
+        needed: Any,
+        **attrs: Any,
     ) -> Any:
         left, out = attrs["spec"].split("->")
         terms = left.split(",")
@@ -510,6 +547,10 @@ def einsum(spec: str, *arrays: Any) -> Any:
     xs = [_data(a) for a in arrays]
     for t, x in zip(terms, xs, strict=True):
         if len(t) != len(_shape(x)):
-            raise ShapeError(f"einsum {spec!r}: {t!r} names {len(t)} axes, its operand has shape {_shape(x)}")
+            raise ShapeError(
+                f"einsum {spec!r}: {t!r} names {len(t)} axes, its operand has shape {_shape(x)}"
+            )
     xs = _one_dtype(xs)
-    return apply(_einsum, *xs, spec=f"{','.join(terms)}->{out}", shapes=tuple(_shape(x) for x in xs))[0]
+    return apply(
+        _einsum, *xs, spec=f"{','.join(terms)}->{out}", shapes=tuple(_shape(x) for x in xs)
+    )[0]

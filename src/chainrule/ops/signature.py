@@ -93,7 +93,9 @@ def _show(shape: tuple[int, ...]) -> str:
     return str(tuple(int(n) for n in shape))
 
 
-def _fix(axes: Sequence[str], shape: tuple[int, ...], known: dict[str, int], frame: Frame | None) -> str:
+def _fix(
+    axes: Sequence[str], shape: tuple[int, ...], known: dict[str, int], frame: Frame | None
+) -> str:
     wanted = known.get(axes[-1]) if axes else None
     before = _layer_before(frame)
     if wanted is None or not shape:

@@ -123,7 +123,9 @@ class Tensor(Variable):
             return
         g = value._data if isinstance(value, Variable) else np.asarray(value, self.dtype)
         if g.shape != self.shape:
-            raise ShapeError(f"a gradient for a tensor of shape {self.shape} cannot have shape {g.shape}")
+            raise ShapeError(
+                f"a gradient for a tensor of shape {self.shape} cannot have shape {g.shape}"
+            )
         self._grad = np.array(g, self.dtype)
 
     # -- leaving the tape -----------------------------------------------------------------------
@@ -164,14 +166,18 @@ class Tensor(Variable):
                 "Write t.detach().numpy()"
             )
         if copy is False:
-            raise ValueError("a tensor is immutable and cannot share its memory; leave out copy=False")
+            raise ValueError(
+                "a tensor is immutable and cannot share its memory; leave out copy=False"
+            )
         return np.array(self._data, dtype)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method != "__call__" or kwargs:
             what = f"np.{ufunc.__name__}" + (f".{method}" if method != "__call__" else "")
             options = f" with {', '.join(kwargs)}" if kwargs else ""
-            raise TypeError(f"{what}{options} does not take tensors; use the functions of chainrule.ops")
+            raise TypeError(
+                f"{what}{options} does not take tensors; use the functions of chainrule.ops"
+            )
         function = _UFUNCS.get(ufunc.__name__)
         if function is None:
             raise TypeError(
@@ -306,7 +312,9 @@ class Tensor(Variable):
 
     def __index__(self) -> int:
         if self._data.dtype.kind not in "iu":
-            raise TypeError(f"only an integer tensor of one entry is an index; this is {self.dtype}")
+            raise TypeError(
+                f"only an integer tensor of one entry is an index; this is {self.dtype}"
+            )
         return int(self.item())
 
     def __len__(self) -> int:
@@ -427,7 +435,11 @@ class Tensor(Variable):
 
     def __repr__(self) -> str:
         text = np.array2string(self._data, prefix="tensor(", separator=", ", threshold=1000)
-        extra = "" if self.dtype in (default_dtype, np.dtype(np.int64), np.dtype(bool)) else f", dtype={self.dtype}"
+        extra = (
+            ""
+            if self.dtype in (default_dtype, np.dtype(np.int64), np.dtype(bool))
+            else f", dtype={self.dtype}"
+        )
         if self._node is not None:
             extra += f", from={self._node.op.name}"
         elif self.requires_grad:
