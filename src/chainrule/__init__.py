@@ -1,61 +1,115 @@
-"""chainrule: every formula written once, its derivative derived and proved, and run fast."""
+"""chainrule: every formula written once, its derivative derived and proved, and run fast.
+
+Everything public is reachable from here and loaded at its first use (PEP 562), so that
+``import chainrule`` costs nothing, not even NumPy.
+
+>>> import chainrule as cr
+>>> cr.grad(lambda x: (x**2).sum())(cr.tensor([1.0, -2.0]))
+tensor([ 2., -4.])
+"""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from chainrule._version import __version__
+from chainrule._version import __version__ as __version__
 
-#: public name -> module that has it; loaded at first use (PEP 562), so that importing is cheap
+#: Where each public name lives.
 _NAMES: dict[str, str] = {
-    **dict.fromkeys(["Tensor", "tensor", "from_numpy", "asarray"], "chainrule.ops.tensor"),
-    **dict.fromkeys(["formula"], "chainrule.ops.formula"),
-    **dict.fromkeys(["no_grad", "enable_grad", "is_grad_enabled"], "chainrule.autograd.context"),
+    **dict.fromkeys(["Tensor", "asarray", "from_numpy", "tensor"], "chainrule.ops.tensor"),
+    "formula": "chainrule.ops.formula",
+    **dict.fromkeys(["enable_grad", "is_grad_enabled", "no_grad"], "chainrule.autograd.context"),
     **dict.fromkeys(
-        ["grad", "value_and_grad", "vjp", "jvp", "jacobian", "hessian"], "chainrule.autograd.transforms"
+        ["grad", "hessian", "jacobian", "jvp", "value_and_grad", "vjp"],
+        "chainrule.autograd.transforms",
     ),
     "check_gradients": "chainrule.autograd.check",
-    "per_sample_gradients": "chainrule.train.per_sample",
+    "per_sample_gradients": "chainrule.diagnose.per_sample",
     "seed": "chainrule.array.random",
     "tune": "chainrule.array.blas",
     "Trainer": "chainrule.train.trainer",
-    "save": "chainrule.serialize.model",
-    "load": "chainrule.serialize.model",
+    **dict.fromkeys(["load", "save"], "chainrule.serialize.model"),
     **dict.fromkeys(
         [
-            "ShapeError",
             "DataError",
-            "NonFiniteError",
             "FileFormatError",
-            "StaleGraphError",
             "MissingExtraError",
+            "NonFiniteError",
+            "ShapeError",
+            "StaleGraphError",
         ],
         "chainrule.array.errors",
     ),
 }
-_ROOMS = frozenset(["autograd", "ops", "nn", "init", "optim", "metrics", "data", "diagnose", "train"])
-_ALIASES = {"callbacks": "chainrule.train.callbacks"}
 
-__all__ = ["__version__", *sorted(_NAMES), *sorted(_ROOMS), *sorted(_ALIASES)]
+#: Modules that are public names themselves.
+_MODULES: dict[str, str] = {
+    "autograd": "chainrule.autograd",
+    "callbacks": "chainrule.train.callbacks",
+    "data": "chainrule.data",
+    "diagnose": "chainrule.diagnose",
+    "init": "chainrule.init",
+    "metrics": "chainrule.metrics",
+    "nn": "chainrule.nn",
+    "ops": "chainrule.ops",
+    "optim": "chainrule.optim",
+    "serialize": "chainrule.serialize",
+    "train": "chainrule.train",
+}
 
+if TYPE_CHECKING:  # the same tables, in the form that type checkers and editors read
+    from chainrule import autograd as autograd
+    from chainrule import data as data
+    from chainrule import diagnose as diagnose
+    from chainrule import init as init
+    from chainrule import metrics as metrics
+    from chainrule import nn as nn
+    from chainrule import ops as ops
+    from chainrule import optim as optim
+    from chainrule import serialize as serialize
+    from chainrule import train as train
+    from chainrule.array.blas import tune as tune
+    from chainrule.array.errors import DataError as DataError
+    from chainrule.array.errors import FileFormatError as FileFormatError
+    from chainrule.array.errors import MissingExtraError as MissingExtraError
+    from chainrule.array.errors import NonFiniteError as NonFiniteError
+    from chainrule.array.errors import ShapeError as ShapeError
+    from chainrule.array.errors import StaleGraphError as StaleGraphError
+    from chainrule.array.random import seed as seed
+    from chainrule.autograd.check import check_gradients as check_gradients
+    from chainrule.autograd.context import enable_grad as enable_grad
+    from chainrule.autograd.context import is_grad_enabled as is_grad_enabled
+    from chainrule.autograd.context import no_grad as no_grad
+    from chainrule.autograd.transforms import grad as grad
+    from chainrule.autograd.transforms import hessian as hessian
+    from chainrule.autograd.transforms import jacobian as jacobian
+    from chainrule.autograd.transforms import jvp as jvp
+    from chainrule.autograd.transforms import value_and_grad as value_and_grad
+    from chainrule.autograd.transforms import vjp as vjp
+    from chainrule.ops.formula import formula as formula
+    from chainrule.ops.tensor import Tensor as Tensor
+    from chainrule.ops.tensor import asarray as asarray
+    from chainrule.ops.tensor import from_numpy as from_numpy
+    from chainrule.ops.tensor import tensor as tensor
+    from chainrule.train import callbacks as callbacks
+else:  # hidden from type checkers, for whom a misspelt name would otherwise be Any
+    __all__ = ["__version__", *sorted([*_NAMES, *_MODULES])]
 
-def __getattr__(name: str) -> Any:
-    if name in _NAMES:
-        value = getattr(importlib.import_module(_NAMES[name]), name)
-    elif name in _ROOMS:
-        if name != "metrics":
+    def __getattr__(name: str) -> Any:
+        if name not in _NAMES and name not in _MODULES:
+            from chainrule.array.errors import nearest
+
+            raise AttributeError(f"chainrule has no {name!r}; {nearest(name, __all__)}")
+        module = _NAMES.get(name) or _MODULES[name]
+        if module.startswith("chainrule.autograd"):
+            # the tape is a floor below Tensor, which makes itself known to it when loaded
             importlib.import_module("chainrule.ops.tensor")
-        value = importlib.import_module(f"chainrule.{name}")
-    elif name in _ALIASES:
-        value = importlib.import_module(_ALIASES[name])
-    else:
-        from chainrule.array.errors import nearest
+        value = importlib.import_module(module)
+        if name in _NAMES:
+            value = getattr(value, name)
+        globals()[name] = value
+        return value
 
-        raise AttributeError(f"chainrule has no {name!r}; {nearest(name, __all__)}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    def __dir__() -> list[str]:
+        return list(__all__)

@@ -27,11 +27,12 @@ def check_gradients(
     directions: int = 3,
     seed: int = 0,
 ) -> bool:
-    """Compare the derivatives of `f` at `x` with differences of its values, along random directions.
+    """Compare the derivatives of `f` at `x` with differences of its values, along random
+    directions.
 
-    In float64, whatever the type of x. Order 1: ``⟨u, f(x + h v)⟩`` is differenced and compared with the vjp of u
-    along v. Order 2: the same for the gradient itself, on the tape. A relative error of 0.1 % in either
-    derivative is far above the tolerance.
+    In float64, whatever the type of x. Order 1: ``⟨u, f(x + h v)⟩`` is differenced and compared
+    with the vjp of u along v. Order 2: the same for the gradient itself, on the tape. A relative
+    error of 0.1 % in either derivative is far above the tolerance.
 
     Arguments:
         f: takes tensors, returns a tensor or several.
@@ -45,8 +46,8 @@ def check_gradients(
         True.
 
     Raises:
-        AssertionError: with order, direction, both numbers. At a kink (ReLU at 0) differences are not derivatives:
-            move x away from it.
+        AssertionError: with order, direction, both numbers. At a kink (ReLU at 0) differences are
+            not derivatives: move x away from it.
 
     >>> import chainrule as cr
     >>> cr.check_gradients(cr.ops.gelu, np.array([-1.0, 0.5, 2.0]))
@@ -80,9 +81,10 @@ def _judge(
 ) -> None:
     if not error <= atol + rtol * scale:
         raise AssertionError(
-            f"derivative of order {order}, direction {n}: the tape gives {values[0]:.12g}, differences give "
-            f"{values[1]:.12g} (error {error:.3g}, allowed {atol + rtol * scale:.3g}). At a kink differences are "
-            "not derivatives: move the point away from it"
+            f"derivative of order {order}, direction {n}: the tape gives {values[0]:.12g}, "
+            f"differences give {values[1]:.12g} (error {error:.3g}, allowed "
+            f"{atol + rtol * scale:.3g}). At a kink differences are not derivatives: move the "
+            "point away from it"
         )
 
 
@@ -132,7 +134,8 @@ def directional_error(
     rng: np.random.Generator,
     order: int,
 ) -> tuple[float, float, tuple[float, float]]:
-    """(error, size of the derivative, (tape's value, differences' value)) along one random direction."""
+    """(error, size of the derivative, (tape's value, differences' value)) along one random
+    direction."""
     with enable_grad():
         _, outs = _value(f, arrays, floats, None)
     us = [rng.standard_normal(o._data.shape) for o in outs]

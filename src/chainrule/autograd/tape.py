@@ -33,7 +33,7 @@ class Op:
 
     name: str = ""
     second_order: str = "recompute"
-    #: The output may share memory with the input; then it follows a parameter's version.
+    #: An output may share memory with an input; then it follows a parameter's version.
     view: bool = False
 
     def forward(
@@ -68,9 +68,14 @@ class Op:
         residuals: Sequence[Any],
         cotangents: Sequence[Any],
         needed: Sequence[bool],
+        parameters: Sequence[bool],
         **attrs: Any,
     ) -> Sequence[Any]:
-        """As `vjp`, but needed inputs that hold parameters get one cotangent per row of the batch."""
+        """As `vjp` on arrays, but the inputs marked in `parameters` get one cotangent per sample.
+
+        Samples lie along the first axis of the other inputs and of the output; the cotangent of
+        a parameter p has shape ``(samples, *p.shape)``.
+        """
         raise NotImplementedError(f"{self.name} has no per-sample gradient for its parameters")
 
 
@@ -136,7 +141,8 @@ class Node:
     residuals: Any
     #: (shape, dtype) of each output, for the ones no cotangent reached
     cotangent_of: tuple[tuple[Any, Any], ...]
-    versions: tuple[tuple[Variable, int], ...]
+    #: (input number, parameter, its version) of each saved input that is a parameter's memory
+    versions: tuple[tuple[int, Variable, int], ...]
     frame: Frame | None
     sequence: int
 
@@ -148,11 +154,11 @@ class Node:
         """The saved values must still be there and still be true."""
         if self.inputs is None:
             raise StaleGraphError(
-                f"backward through {self.where()} a second time: its buffers were freed by the first "
-                "backward pass. Call backward(retain_graph=True) the first time, or run the forward "
-                "pass again"
+                f"backward through {self.where()} a second time: its buffers were freed by the "
+                "first backward pass. Call backward(retain_graph=True) the first time, or run the "
+                "forward pass again"
             )
-        for parameter, version in self.versions:
+        for _, parameter, version in self.versions:
             if parameter._version != version:
                 raise StaleGraphError(
                     f"backward through {self.where()}: a parameter it saved (shape "
@@ -176,6 +182,9 @@ class Node:
                 f"{self.where()} has no second derivative; create_graph=True cannot go through it"
             )
         inputs = [self._tensor_of(k, a) for k, a in enumerate(self.inputs)]
+        for k, parameter, _ in self.versions:
+            if inputs[k] is not parameter:
+                inputs[k]._of = parameter
         outputs = [
             None if a is None else Variable._wrap(a, self, k) for k, a in enumerate(self.outputs)
         ]
@@ -185,6 +194,31 @@ class Node:
         full = self._filled(cotangents, _recorded)
         return self.op.vjp(_recorded, inputs, outputs, residuals, full, needed, **self.attrs)
 
+    def pull_per_sample(
+        self, cotangents: list[Any], needed: tuple[bool, ...], samples: int
+    ) -> Sequence[Any]:
+        """The raw vjp, but leaves get one cotangent per sample."""
+        leaves = [n and type(e) is not tuple for n, e in zip(needed, self.edges, strict=True)]
+        if True not in leaves:
+            return self.pull(cotangents, needed)
+        self.check()
+        results = self.op.per_sample(
+            self.inputs,
+            self.outputs,
+            self.residuals,
+            self._filled(cotangents, NUMPY),
+            needed,
+            leaves,
+            **self.attrs,
+        )
+        for leaf, result, edge in zip(leaves, results, self.edges, strict=True):
+            if leaf and result.shape != (samples, *edge._data.shape):
+                raise NotImplementedError(
+                    f"{self.where()} has no gradient per sample for a parameter of shape "
+                    f"{edge._data.shape}: it must meet the samples directly, on the first axis"
+                )
+        return results
+
     def _tensor_of(self, k: int, a: Any) -> Any:
         edge = self.edges[k]
         if a is None or edge is None:
@@ -192,17 +226,14 @@ class Node:
         return Variable._wrap(a, *edge) if type(edge) is tuple else edge
 
     def _filled(self, cotangents: list[Any], xp: Any) -> list[Any]:
-        if all([g is not None for g in cotangents]):
+        """`cotangents` with zeros for the outputs that none reached."""
+        if len(cotangents) == 1:
             return cotangents
-        zeros = [
-            np.zeros(shape, dtype) if g is None else g
+        wrap: Any = (lambda z: z) if xp is NUMPY else Variable._wrap
+        return [
+            wrap(np.zeros(shape, dtype)) if g is None else g
             for g, (shape, dtype) in zip(cotangents, self.cotangent_of, strict=True)
         ]
-        return (
-            zeros
-            if xp is NUMPY
-            else [z if isinstance(z, Variable) else Variable._wrap(z) for z in zeros]
-        )
 
 
 def apply(op: Op, *args: Any, **attrs: Any) -> tuple[Any, ...]:
@@ -212,9 +243,10 @@ def apply(op: Op, *args: Any, **attrs: Any) -> tuple[Any, ...]:
     """
     raw = [a._data if isinstance(a, Variable) else a for a in args]
     outputs, residuals = op.forward(NUMPY, *raw, **attrs)
-    if not any([isinstance(a, Variable) for a in args]):
-        return outputs
-    return record(op, args, raw, outputs, residuals, attrs)
+    for a in args:
+        if isinstance(a, Variable):
+            return record(op, args, raw, outputs, residuals, attrs)
+    return outputs
 
 
 def record(
@@ -260,11 +292,11 @@ def record(
     node.residuals = residuals
     node.cotangent_of = tuple([(o.shape, o.dtype) for o in outputs])
     versions = []
-    for a, saved in zip(args, node.inputs, strict=True):
-        if saved is not None and isinstance(a, Variable):
+    for k, a in enumerate(args):
+        if isinstance(a, Variable) and node.inputs[k] is not None:
             p = a._parameter()
             if p is not None:
-                versions.append((p, p._version))
+                versions.append((k, p, p._version))
     node.versions = tuple(versions)
     return _wrapped(op, args, outputs, node)
 
@@ -273,9 +305,13 @@ def _wrapped(
     op: Op, args: Sequence[Any], outputs: Sequence[Any], node: Node | None
 ) -> tuple[Any, ...]:
     tensors = tuple([Variable._wrap(o, node, k) for k, o in enumerate(outputs)])
-    if op.view and isinstance(args[0], Variable):
-        for t in tensors:
-            t._of = args[0]._parameter()
+    if op.view:
+        for a in args:
+            p = a._parameter() if isinstance(a, Variable) else None
+            if p is not None:
+                for t in tensors:
+                    if np.may_share_memory(t._data, a._data):
+                        t._of = p
     return tensors
 
 
@@ -309,7 +345,8 @@ def _needed_for(nodes: list[Node], targets: set[Any]) -> dict[Node, tuple[bool, 
 
 
 class _Sum:
-    """A cotangent being added up. The first is borrowed, the second allocates, the third adds in place."""
+    """A cotangent being added up. The first is borrowed, the second allocates, the third adds in
+    place."""
 
     __slots__ = ("owned", "value")
 
@@ -332,12 +369,14 @@ def backward(
     *,
     retain_graph: bool | None = None,
     create_graph: bool = False,
-    per_sample: bool = False,
+    per_sample: int | None = None,
 ) -> list[Any]:
     """Pull `cotangents` of `roots` back.
 
     With `inputs`, return the cotangent of each (None where unconnected); without, add them to
     ``.grad`` of every leaf. `create_graph` records the pass itself and so keeps the buffers.
+    `per_sample`, the number of samples along the first axis, gives each leaf among `inputs` one
+    cotangent per sample.
     """
     retain = create_graph if retain_graph is None else retain_graph
     nodes = _reachable(roots)
@@ -383,16 +422,8 @@ def backward(
             gs = [None if s is None else s.value for s in slots]
             if create_graph:
                 results = node.pull_recorded(gs, mask)
-            elif per_sample and any([type(e) is not tuple for e in node.edges if e is not None]):
-                node.check()
-                results = node.op.per_sample(
-                    node.inputs,
-                    node.outputs,
-                    node.residuals,
-                    node._filled(gs, NUMPY),
-                    mask,
-                    **node.attrs,
-                )
+            elif per_sample is not None:
+                results = node.pull_per_sample(gs, mask, per_sample)
             else:
                 results = node.pull(gs, mask)
             for edge, want, result in zip(node.edges, mask, results, strict=True):
@@ -421,12 +452,12 @@ def _accumulate(leaf: Variable, total: _Sum) -> None:
         before = leaf._grad
         if before is not None and not isinstance(before, Variable):
             before = Variable._wrap(before)
-        leaf._grad = g if before is None else before + g  # type: ignore[operator]
+        leaf._grad = g if before is None else before + g
         return
     if g.shape != leaf._data.shape:
         raise ShapeError(
-            f"a gradient of shape {g.shape} for a tensor of shape {leaf._data.shape}: the vjp of an "
-            "operation returned the wrong shape"
+            f"a gradient of shape {g.shape} for a tensor of shape {leaf._data.shape}: the vjp of "
+            "an operation returned the wrong shape"
         )
     slot = leaf._slot
     if leaf._grad is not None:

@@ -1,4 +1,5 @@
-"""Functions of functions: grad, vjp, jvp, Jacobian, Hessian, all of them uses of the one backward pass."""
+"""Functions of functions: grad, vjp, jvp, Jacobian, Hessian, all of them uses of the one backward
+pass."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from chainrule.array.errors import ShapeError
 from chainrule.autograd import tape
-from chainrule.autograd.context import enable_grad
+from chainrule.autograd.context import enable_grad, is_grad_enabled
 from chainrule.autograd.tape import Variable
 
 __all__ = ["grad", "gradients", "hessian", "jacobian", "jvp", "value_and_grad", "vjp"]
@@ -36,8 +37,8 @@ def _leaf(x: Any, name: str = "argument") -> Any:
 def _ones(y: Any, what: str) -> Any:
     if not isinstance(y, Variable):
         raise TypeError(
-            f"{what}: the function returned {type(y).__name__}, not a tensor; compute with chainrule.ops "
-            "and tensor operators"
+            f"{what}: the function returned {type(y).__name__}, not a tensor; compute with "
+            "chainrule.ops and tensor operators"
         )
     if y._data.size != 1:
         raise ShapeError(
@@ -58,8 +59,8 @@ def gradients(
 
     Arguments:
         outputs: a tensor or several; each of one entry unless `grad_outputs` is given.
-        inputs: a tensor (gives a tensor) or a sequence (gives a list). An input that the outputs do not
-            depend on has gradient zero.
+        inputs: a tensor (gives a tensor) or a sequence (gives a list). An input that the outputs do
+            not depend on has gradient zero.
         grad_outputs: the cotangents of the outputs.
         create_graph: keep the result on the tape, so that it can be differentiated again.
         retain_graph: keep the buffers for another pass (default: `create_graph`).
@@ -90,26 +91,31 @@ def _pull(
     create_graph: bool,
     retain: bool | None = None,
 ) -> list[Any]:
-    starts = []
+    if len(gs) != len(ys):
+        raise ValueError(f"{len(gs)} cotangents for {len(ys)} outputs; give one for each")
+    starts: list[Any] = []
     for y, g in zip(ys, gs, strict=True):
-        if isinstance(g, Variable):
-            start = g if create_graph else g._data
-        else:
-            start = np.asarray(g, y._data.dtype)
-            start = Variable._wrap(start) if create_graph else start
-        if start.shape != y._data.shape:
+        raw = g._data if isinstance(g, Variable) else np.asarray(g)
+        if raw.shape != y._data.shape:
             raise ShapeError(
-                f"the cotangent of a value of shape {y._data.shape} cannot have shape {start.shape}"
+                f"the cotangent of a value of shape {y._data.shape} cannot have shape {raw.shape}"
             )
-        starts.append(start)
-    raw = tape.backward(ys, starts, xs, retain_graph=retain, create_graph=create_graph)
+        if raw.dtype != y._data.dtype:
+            cast: Any = g if isinstance(g, Variable) else raw
+            g = cast.astype(y._data.dtype)
+        if not create_graph:
+            g = g._data if isinstance(g, Variable) else np.asarray(g)
+        starts.append(
+            g if isinstance(g, Variable) or not create_graph else Variable._wrap(np.asarray(g))
+        )
+    pulled = tape.backward(ys, starts, xs, retain_graph=retain, create_graph=create_graph)
     return [
         Variable._wrap(np.zeros_like(x._data))
         if g is None
         else g
         if isinstance(g, Variable)
         else Variable._wrap(np.array(g))
-        for x, g in zip(xs, raw, strict=True)
+        for x, g in zip(xs, pulled, strict=True)
     ]
 
 
@@ -140,14 +146,14 @@ def value_and_grad(
     def wrapped(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         numbers = _argnums(argnums, len(args))
         given = list(args)
-        outside = any(isinstance(a, Variable) and a.requires_grad for a in args)
+        recording = is_grad_enabled()
         with enable_grad():
             for n in numbers:
                 given[n] = _leaf(args[n], f"argument {n}")
             xs = [given[n] for n in numbers]
             y = f(*given, **kwargs)
             start = _ones(y, "grad")
-            keep = outside or _closes_over_tape(y, xs)
+            keep = recording and _closes_over_tape(y, xs)
             results = _pull([y], [start], xs, create_graph=keep)
         value = y if keep else Variable._wrap(y._data)
         return value, results[0] if isinstance(argnums, int) else tuple(results)
@@ -163,8 +169,8 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..
             become tensors where they are differentiated.
         argnums: which argument, or which ones (then a tuple is returned).
 
-    The result stays on the tape when what f closes over requires grad, so ``grad(grad(f))`` and gradient
-    penalties work.
+    The result stays on the tape when what f closes over requires grad, so ``grad(grad(f))`` and
+    gradient penalties work.
 
     >>> import chainrule as cr
     >>> cr.grad(lambda x: (x ** 3).sum())(cr.tensor([2.0]))
@@ -203,7 +209,8 @@ def vjp(f: Callable[..., Any], *x: Any) -> tuple[Any, Callable[..., Any]]:
 def jvp(f: Callable[..., Any], x: Any, v: Any) -> tuple[Any, Any]:
     """``(f(x), J v)``: the derivative of f at x along v (forward mode; ledger W-01 to W-09).
 
-    Every vjp is linear in its cotangent, so its own vjp is the jvp: two backward passes whatever the
+    Every vjp is linear in its cotangent, so its own vjp is the jvp: two backward passes whatever
+        the
     number of parameters. `x` and `v` may be tuples for several arguments.
 
     >>> import chainrule as cr
@@ -246,13 +253,13 @@ def jacobian(f: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(f)
     def wrapped(x: Any) -> Any:
+        recording = is_grad_enabled()
         with enable_grad():
             leaf = _leaf(x)
-            outside = isinstance(x, Variable) and x.requires_grad
             y = f(leaf)
             if not isinstance(y, Variable):
                 raise TypeError(f"jacobian: the function returned {type(y).__name__}, not a tensor")
-            keep = outside or (y.requires_grad and _closes_over_tape(y, [leaf]))
+            keep = recording and _closes_over_tape(y, [leaf])
             rows = []
             for k in range(y._data.size):
                 g = np.zeros(y._data.size, y._data.dtype)

@@ -5,17 +5,49 @@ from __future__ import annotations
 import copy
 import importlib
 from collections.abc import Callable, Iterator, Mapping
+from types import FunctionType
 from typing import Any, Self
 
 import numpy as np
 
-from chainrule.array.dtypes import is_float
+from chainrule.array.dtypes import Array, is_float
 from chainrule.array.errors import ShapeError, nearest
 from chainrule.autograd.context import Frame, state
 from chainrule.autograd.tape import Variable
 from chainrule.nn.parameter import Parameter
+from chainrule.ops.formula import Formula
 
-__all__ = ["Module"]
+__all__ = ["Hook", "Module"]
+
+
+class Hook:
+    """A hook on a module: ``remove()`` it, or use it in a `with` block.
+
+    >>> import chainrule as cr
+    >>> layer = cr.nn.Identity()
+    >>> with layer.register_forward_hook(lambda module, arguments, output: output * 2):
+    ...     layer(np.ones(2))
+    array([2., 2.])
+    >>> layer(np.ones(2))
+    array([1., 1.])
+    """
+
+    __slots__ = ("_home",)
+
+    def __init__(self, home: dict[int, Any]) -> None:
+        self._home = home
+
+    def remove(self) -> None:
+        """Take the hook off; a second time does nothing."""
+        self._home.pop(id(self), None)
+
+    __call__ = remove
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
 
 
 class Module:
@@ -39,7 +71,7 @@ class Module:
     _parameters: dict[str, Parameter]
     _modules: dict[str, Module]
     _buffers: dict[str, Any]
-    _hooks: dict[int, tuple[str, Callable[..., Any]]]
+    _hooks: dict[int, tuple[str, Callable[..., Any], Hook]]
     _arguments: tuple[tuple[Any, ...], dict[str, Any]]
     training: bool
 
@@ -70,13 +102,14 @@ class Module:
             state.frame = before
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        for kind, hook in list(self._hooks.values()):
+        hooks = list(self._hooks.values())
+        for kind, hook, _ in hooks:
             if kind == "before":
                 changed = hook(self, args)
                 if changed is not None:
                     args = changed if isinstance(changed, tuple) else (changed,)
         out = self.forward(*args, **kwargs)
-        for kind, hook in list(self._hooks.values()):
+        for kind, hook, _ in hooks:
             if kind == "after":
                 changed = hook(self, args, out)
                 out = out if changed is None else changed
@@ -85,50 +118,61 @@ class Module:
     # -- attributes -----------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
-        homes = (self._parameters, self._modules, self._buffers)
-        if name in self._buffers and isinstance(value, np.ndarray | Variable | None):
-            self._buffers[name] = value
-            return
-        for home in homes:
-            home.pop(name, None)
-        self.__dict__.pop(name, None)
+        home: dict[str, Any] | None = None
         if isinstance(value, Parameter):
-            self._parameters[name] = value
+            home = self._parameters
         elif isinstance(value, Module):
-            self._modules[name] = value
-        else:
-            object.__setattr__(self, name, value)
+            home = self._modules
+        elif name in self._buffers and (value is None or hasattr(value, "dtype")):
+            home, value = self._buffers, _as_buffer(value)
+        if home is not None and name not in home:
+            self._check_name(name)
+        for other in (self._parameters, self._modules, self._buffers):
+            if other is not home:
+                other.pop(name, None)
+        # kept as an ordinary attribute too: reading self.weight is then as fast as can be
+        object.__setattr__(self, name, value)
+        if home is not None:
+            home[name] = value  # a name that is there keeps its place in the order
+
+    def _check_name(self, name: str) -> None:
+        if not name or "." in name:
+            raise ValueError(
+                f"{type(self).__name__}: {name!r} cannot name a parameter, buffer or module; names "
+                "stand between dots in 'encoder.0.weight', so they have no dot and are not empty"
+            )
+        if isinstance(getattr(type(self), name, None), FunctionType | property):
+            raise AttributeError(
+                f"{type(self).__name__}: {name!r} is a method of this class; choose another name for "
+                f"the parameter, buffer or module, for example {name + '_'!r}"
+            )
 
     def __getattr__(self, name: str) -> Any:
-        for home in ("_parameters", "_modules", "_buffers"):
-            found = self.__dict__.get(home, {})
-            if name in found:
-                return found[name]
         known = [n for n in (*self.__dict__, *dir(type(self))) if not n.startswith("_")]
-        known += [*self._parameters, *self._modules, *self._buffers]
         raise AttributeError(f"{type(self).__name__} has no {name!r}; {nearest(name, known)}")
 
     def __delattr__(self, name: str) -> None:
-        for home in (self._parameters, self._modules, self._buffers):
-            if name in home:
-                del home[name]
-                return
         object.__delattr__(self, name)
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *self._parameters, *self._modules, *self._buffers})
+        for home in (self._parameters, self._modules, self._buffers):
+            home.pop(name, None)
 
     def register_parameter(self, name: str, value: Parameter | None) -> None:
         """Assign a parameter by name; None leaves the name empty (a layer without bias)."""
         setattr(self, name, value)
 
     def register_buffer(self, name: str, value: Any) -> None:
-        """An array that belongs to the state but is not trained (running statistics)."""
-        self.__dict__.pop(name, None)
-        self._buffers[name] = value
+        """Assign an array that belongs to the state but is not trained (running statistics).
+
+        It is kept as a NumPy array; None reserves the name.
+        """
+        self._check_name(name)
+        self._buffers[name] = None
+        setattr(self, name, _as_buffer(value))
 
     def add_module(self, name: str, module: Module) -> None:
         """Assign a module by name."""
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(self).__name__}: {name!r} {not_a_module(module)}")
         setattr(self, name, module)
 
     # -- what is inside ----------------------------------------------------------------------------
@@ -206,7 +250,7 @@ class Module:
     def state_dict(self) -> dict[str, Any]:
         """Copies of all parameters and buffers as NumPy arrays, by torch's names."""
         return {
-            name: np.array(v._data if isinstance(v, Variable) else v) for name, v in self._places()
+            name: np.array(v._data if isinstance(v, Parameter) else v) for name, v in self._places()
         }
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
@@ -217,6 +261,7 @@ class Module:
         Raises:
             KeyError: with `strict`, for missing and unexpected names, all of them, with the nearest.
             ShapeError: for shapes that differ, all of them.
+            TypeError: for values that are no numbers, or floats where integers are kept.
         """
         own = dict(self._places())
         missing = [n for n in own if n not in state]
@@ -229,39 +274,45 @@ class Module:
                 parts.append(f"unexpected {', '.join(unexpected)}")
             hint = f"; {nearest(unexpected[0], own)}" if unexpected else ""
             raise KeyError(f"the state does not fit {type(self).__name__}: {'; '.join(parts)}{hint}")
-        values = {}
-        wrong = []
-        for name, target in own.items():
-            if name not in state:
-                continue
-            value = state[name]
-            if isinstance(value, Variable):
-                value = value._data
-            elif hasattr(value, "detach"):  # a tensor of PyTorch
-                value = value.detach().cpu().numpy()
-            values[name] = np.asarray(value)
-            if values[name].shape != tuple(target.shape):
-                wrong.append(f"{name} is {tuple(target.shape)} here, {values[name].shape} in the state")
+        values = {name: _as_array(state[name]) for name in own if name in state}
+        wrong = [
+            f"{name} is {tuple(own[name].shape)} here, {v.shape} in the state"
+            for name, v in values.items()
+            if v.shape != tuple(own[name].shape)
+        ]
         if wrong:
             raise ShapeError(f"the state does not fit {type(self).__name__}: {'; '.join(wrong)}")
+        for name, value in values.items():
+            if not np.can_cast(value.dtype, own[name].dtype, "same_kind"):
+                raise TypeError(
+                    f"the state does not fit {type(self).__name__}: {name} is {own[name].dtype} here, "
+                    f"{value.dtype} in the state"
+                )
         for name, value in values.items():
             target = own[name]
             if isinstance(target, Parameter):
                 target.assign(value)
             else:
-                np.copyto(target._data if isinstance(target, Variable) else target, value)
+                np.copyto(target, value, casting="same_kind")
 
     def to(self, dtype: Any) -> Self:
-        """Convert all parameters and floating buffers, in place."""
-        dtype = np.dtype(dtype)
+        """Convert all parameters and floating buffers, in place.
+
+        Raises:
+            TypeError: if `dtype` is not a floating type.
+        """
+        try:
+            dtype = np.dtype(dtype)
+        except TypeError:
+            raise TypeError(f"to() takes a type such as 'float32', not {dtype!r}") from None
         if not is_float(dtype):
             raise TypeError(f"a model computes in a floating type, not {dtype}")
         for p in self.parameters():
             p.cast(dtype)
         for module in self.modules():
             for name, b in module._buffers.items():
-                if isinstance(b, np.ndarray) and is_float(b.dtype):
-                    module._buffers[name] = b.astype(dtype)
+                if b is not None and is_float(b.dtype):
+                    setattr(module, name, b.astype(dtype))
         return self
 
     def float(self) -> Self:
@@ -312,31 +363,55 @@ class Module:
 
     # -- hooks ----------------------------------------------------------------------------------------------
 
-    def register_forward_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
+    def register_forward_hook(self, hook: Callable[..., Any]) -> Hook:
         """``hook(module, arguments, output)`` after each forward pass; what it returns replaces the output.
 
-        Returns a function that removes it.
+        Returns an object that takes it off again: ``.remove()``, a call, or the end of a `with` block.
         """
         return self._add_hook("after", hook)
 
-    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
-        """``hook(module, arguments)`` before each forward pass; what it returns replaces the arguments."""
+    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Hook:
+        """``hook(module, arguments)`` before each forward pass; what it returns replaces the arguments.
+
+        Returns an object that takes it off again: ``.remove()``, a call, or the end of a `with` block.
+        """
         return self._add_hook("before", hook)
 
-    def _add_hook(self, kind: str, hook: Callable[..., Any]) -> Callable[[], None]:
-        key = max(self._hooks, default=-1) + 1
-        self._hooks[key] = (kind, hook)
+    def _add_hook(self, kind: str, hook: Callable[..., Any]) -> Hook:
+        handle = Hook(self._hooks)
+        self._hooks[id(handle)] = (kind, hook, handle)
+        return handle
 
-        def remove() -> None:
-            self._hooks.pop(key, None)
+    # -- files --------------------------------------------------------------------------------------------------
 
-        return remove
+    def architecture(self) -> dict[str, Any]:
+        """What to build to get a module like this one, without its values, as JSON can hold it.
+
+        ``{"class": name, "args": [...], "kwargs": {...}}`` with the constructor's arguments; containers
+        give the children they have now. `chainrule.nn.build` is the way back.
+
+        Raises:
+            TypeError: for an argument that is no number, string, bool, None, formula, module, or a list,
+                tuple or dict of these; it names the class and the argument.
+
+        >>> import chainrule as cr
+        >>> cr.nn.Dense(3, 2, activation="relu").architecture()
+        {'class': 'Dense', 'args': [3, 2], 'kwargs': {'activation': {'formula': 'relu'}}}
+        """
+        from chainrule.nn.registry import architecture
+
+        return architecture(self)
+
+    def _constructor(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments that make another one like this."""
+        return self._arguments
 
     # -- looks --------------------------------------------------------------------------------------------------
 
-    def summary(self, input_shape: Any = None) -> str:
+    def summary(self, input_shape: Any = None, dtype: Any = None) -> str:
         """A table of layers, output shapes and parameters; see `chainrule.diagnose.summary`."""
-        text: str = importlib.import_module("chainrule.diagnose.summary").summary(self, input_shape)
+        room = importlib.import_module("chainrule.diagnose.summary")
+        text: str = room.summary(self, input_shape, dtype)
         return text
 
     def extra_repr(self) -> str:
@@ -359,3 +434,34 @@ class Module:
             if name != "_hooks":
                 object.__setattr__(new, name, copy.deepcopy(value, memo))
         return new
+
+
+def not_a_module(value: Any) -> str:
+    """What to say of a value that should be a module, and what to write instead."""
+    if isinstance(value, type) and issubclass(value, Module):
+        return f"is the class {value.__name__}, not a layer: write {value.__name__}(...)"
+    if isinstance(value, Formula):
+        return f"is a formula, not a module: write nn.Activation({value.name})"
+    if isinstance(value, list | tuple):
+        return f"is a {type(value).__name__}, not a module: unpack it with *"
+    return f"is {type(value).__name__}, not a module: write a class with forward(self, x)"
+
+
+def _as_buffer(value: Any) -> Any:
+    return None if value is None else _as_array(value)
+
+
+def _as_array(value: Any) -> Array:
+    """An array, a tensor, or a tensor of PyTorch (of which NumPy lacks bfloat16) as an array."""
+    if isinstance(value, Variable):
+        return value._data  # type: ignore[no-any-return]
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        try:
+            value = value.numpy()
+        except TypeError:
+            value = value.float().numpy()
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"a parameter or buffer holds numbers, not {array.dtype}")
+    return array

@@ -36,7 +36,10 @@ class Parameter(Tensor):
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         super().__init__(data)
         if not is_float(self._data.dtype):
-            raise TypeError(f"a parameter holds floats, not {self._data.dtype}")
+            raise TypeError(
+                f"a parameter holds floats, not {self._data.dtype}; write Parameter(np.zeros(shape, "
+                "np.float32)), or convert with .astype(np.float32)"
+            )
         self.requires_grad = requires_grad
         self._version = 0
         self._slot = None
@@ -44,9 +47,11 @@ class Parameter(Tensor):
     def assign(self, value: Any) -> None:
         """Overwrite the values, in place, in this parameter's own type. The shape must be the same."""
         raw = value._data if isinstance(value, Variable) else np.asarray(value)
+        if raw.dtype.kind not in "fiub":
+            raise TypeError(f"a parameter holds numbers, not {raw.dtype}")
         if raw.shape != self.shape:
             raise ShapeError(f"a parameter of shape {self.shape} cannot take values of shape {raw.shape}")
-        np.copyto(self._data, raw, casting="same_kind" if raw.dtype.kind == "f" else "unsafe")
+        np.copyto(self._data, raw, casting="same_kind")
         self._version += 1
 
     def cast(self, dtype: Any) -> None:

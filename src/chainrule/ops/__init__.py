@@ -110,4 +110,18 @@ from chainrule.ops.shape import (
     triu,
 )
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+__all__ = [
+    "abs", "add", "all", "amax", "amin", "any", "argmax", "argmin", "argsort", "astype",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "broadcast_to", "clip",
+    "concat", "concatenate", "cos", "cross_entropy", "cumsum", "dense", "digamma", "divide",
+    "dropout", "einsum", "elu", "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor",
+    "gelu", "greater", "greater_equal", "huber_loss", "identity", "isfinite", "isnan",
+    "l1_loss", "leaky_relu", "less", "less_equal", "lgamma", "linear", "log", "log1p",
+    "log_softmax", "logical_and", "logical_not", "logical_or", "logistic", "logsumexp",
+    "matmul", "matrix_transpose", "max", "maximum", "mean", "min", "minimum", "mse_loss",
+    "multiply", "negative", "nll_loss", "norm", "not_equal", "pad", "permute_dims", "polygamma",
+    "pow", "relu", "repeat", "reshape", "roll", "selu", "sigmoid", "sign", "silu", "sin",
+    "softmax", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std",
+    "stop_gradient", "subtract", "sum", "swapaxes", "take_along_axis", "tanh", "topk",
+    "transpose", "tril", "triu", "var", "where",
+]  # fmt: skip

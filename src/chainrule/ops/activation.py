@@ -10,8 +10,8 @@ from chainrule.ops.formula import FORMULAS, formula
 from chainrule.ops.reduction import logsumexp
 
 __all__ = [
-    "elu", "gelu", "identity", "leaky_relu", "log_softmax", "logistic", "relu", "selu", "sigmoid", "silu",
-    "softmax", "softplus", "tanh",
+    "elu", "gelu", "identity", "leaky_relu", "log_softmax", "logistic", "relu", "selu",
+    "sigmoid", "silu", "softmax", "softplus", "tanh",
 ]  # fmt: skip
 
 SELU_ALPHA = 1.6732632423543772
@@ -20,7 +20,8 @@ SELU_LAMBDA = 1.0507009873554805
 
 @formula
 def identity(xp: Any, x: Any) -> Any:
-    """``x``: the linear activation, through which the error signal passes unchanged. Ledger A-01."""
+    """``x``: the linear activation, through which the error signal passes unchanged. Ledger
+    A-01."""
     return x * 1.0
 
 
@@ -51,7 +52,8 @@ def leaky_relu(xp: Any, x: Any, negative_slope: float = 0.01) -> Any:
 
 @formula
 def elu(xp: Any, x: Any, alpha: float = 1.0) -> Any:
-    """``x`` above 0, ``α (e^x - 1)`` up to 0. Ledger A-08 (errata E003-13, E003-14); Clevert et al. 2016.
+    """``x`` above 0, ``α (e^x - 1)`` up to 0. Ledger A-08 (errata E003-13, E003-14); Clevert et al.
+    2016.
 
     Values lie in (-α, ∞); the derivative at 0 is α, as in torch.
     """
@@ -66,9 +68,11 @@ def _elu_vjp(xp: Any, inputs: Any, y: Any, g: Any, alpha: float) -> Any:
 
 @formula
 def selu(xp: Any, x: Any) -> Any:
-    """``λ elu(x, α)`` with the α and λ that keep mean 0 and variance 1. Ledger A-10; Klambauer et al. 2017.
+    """``λ elu(x, α)`` with the α and λ that keep mean 0 and variance 1. Ledger A-10; Klambauer et
+    al. 2017.
 
-    α = 1.6732632423543772, λ = 1.0507009873554805; the derivative at 0 is λα, as in torch (E004-08).
+    α = 1.6732632423543772, λ = 1.0507009873554805; the derivative at 0 is λα, as in torch
+    (E004-08).
     """
     return SELU_LAMBDA * elu(x, alpha=SELU_ALPHA)
 
@@ -120,7 +124,8 @@ def logistic(xp: Any, x: Any, L: float = 1.0, k: float = 1.0, x0: float = 0.0) -
 
 @formula
 def softmax(xp: Any, x: Any, axis: int = -1) -> Any:
-    """``e^{x_i} / Σ_j e^{x_j}`` along `axis`, shifted by the maximum. Ledger A-15 to A-18; Bridle 1990.
+    """``e^{x_i} / Σ_j e^{x_j}`` along `axis`, shifted by the maximum. Ledger A-15 to A-18; Bridle
+    1990.
 
     Its vjp is ``y ⊙ (g - Σ g y)``: the Jacobian ``diag(y) - y yᵀ`` is never formed.
     """
@@ -135,7 +140,8 @@ def _softmax_vjp(xp: Any, inputs: Any, y: Any, g: Any, axis: int) -> Any:
 
 @formula
 def log_softmax(xp: Any, x: Any, axis: int = -1) -> Any:
-    """``x - log Σ_j e^{x_j}`` along `axis`: finite for every finite x, where ``log(softmax(x))`` is not."""
+    """``x - log Σ_j e^{x_j}`` along `axis`: finite for every finite x, where ``log(softmax(x))`` is
+    not."""
     return x - logsumexp(x, axis=axis, keepdims=True)
 
 
@@ -147,6 +153,7 @@ def _log_softmax_vjp(xp: Any, inputs: Any, y: Any, g: Any, axis: int) -> Any:
 FORMULAS.update(
     (f.name, f)
     for f in (
-        elu, gelu, identity, leaky_relu, log_softmax, logistic, relu, selu, sigmoid, silu, softmax, softplus, tanh,
+        *(elu, gelu, identity, leaky_relu, log_softmax, logistic, relu, selu),
+        *(sigmoid, silu, softmax, softplus, tanh),
     )
-)  # fmt: skip
+)

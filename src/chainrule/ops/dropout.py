@@ -20,8 +20,9 @@ def _masked(xp: Any, x: Any, keep: Any, scale: float = 1.0) -> Any:
 def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
     """Each entry is zeroed with probability p and the rest scaled by ``1 / (1 - p)``.
 
-    ``y = x ⊙ mask / (1 - p)``, mask ~ Bernoulli(1 - p), so that the mean stays. Its derivative uses the same
-    mask. Ledger D-03 to D-05 (erratum E000-04: p is the rate of zeros); Srivastava et al. 2014.
+    ``y = x ⊙ mask / (1 - p)``, mask ~ Bernoulli(1 - p), so that the mean stays. Its derivative uses
+    the same mask. Ledger D-03 to D-05 (erratum E000-04: p is the rate of zeros); Srivastava et al.
+    2014.
 
     Arguments:
         p: probability of a zero; 0 is the identity, 1 gives zeros.

@@ -13,9 +13,10 @@ from chainrule.autograd.tape import Variable
 from chainrule.ops.formula import Formula, formula
 
 __all__ = [
-    "abs", "add", "broadcast_to", "clip", "cos", "digamma", "divide", "erf", "exp", "expand_dims", "expm1",
-    "floor", "lgamma", "log", "log1p", "maximum", "minimum", "multiply", "negative", "polygamma", "pow",
-    "sigmoid", "sign", "sin", "sqrt", "square", "squeeze", "stop_gradient", "subtract", "sum_to", "tanh", "where",
+    "abs", "add", "broadcast_to", "clip", "cos", "digamma", "divide", "erf", "exp",
+    "expand_dims", "expm1", "floor", "lgamma", "log", "log1p", "maximum", "minimum", "multiply",
+    "negative", "polygamma", "pow", "sigmoid", "sign", "sin", "sqrt", "square", "squeeze",
+    "stop_gradient", "subtract", "sum_to", "tanh", "where",
 ]  # fmt: skip
 
 
@@ -129,13 +130,15 @@ def cos(xp: Any, x: Any) -> Any:
 
 @formula
 def tanh(xp: Any, x: Any) -> Any:
-    """The hyperbolic tangent; its derivative ``(1 + y)(1 - y)`` keeps its digits near ±1. Ledger A-04."""
+    """The hyperbolic tangent; its derivative ``(1 + y)(1 - y)`` keeps its digits near ±1. Ledger
+    A-04."""
     return xp.tanh(x)
 
 
 @formula
 def sigmoid(xp: Any, x: Any) -> Any:
-    """The logistic function ``σ(x) = 1 / (1 + e^-x)``; its derivative is ``σ(x) σ(-x)``. Ledger A-02.
+    """The logistic function ``σ(x) = 1 / (1 + e^-x)``; its derivative is ``σ(x) σ(-x)``. Ledger
+    A-02.
 
     Written so that neither tail cancels (errata E000-08, E003-04).
     """
@@ -202,7 +205,8 @@ def _clip_above(xp: Any, x: Any, high: Any) -> Any:
 def clip(x: Any, low: Any = None, high: Any = None) -> Any:
     """x held between `low` and `high`; either may be None. NaN stays NaN.
 
-    The gradient is that of ``x`` inside, limits included (as in torch), and that of the limit outside.
+    The gradient is that of ``x`` inside, limits included (as in torch), and that of the limit
+    outside.
 
     >>> import numpy as np
     >>> clip(np.array([-2.0, 0.5, 3.0]), 0.0, 1.0)

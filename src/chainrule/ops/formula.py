@@ -1,8 +1,8 @@
 """`@formula`: one text in `xp` becomes a public function with its derivative, of every order.
 
 A text is ``def silu(xp, x): return x * xp.sigmoid(x)``. Parameters after `xp` without a default are
-arrays; those with a default are attributes: Python constants, part of the text, traced once per value
-(an attribute given as an array or tensor becomes an input of its own).
+arrays; those with a default are attributes: Python constants, part of the text, traced once per
+value (an attribute given as an array or tensor becomes an input of its own).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from chainrule.autograd.tape import Op, Variable, _wrapped, record
 from chainrule.compile.derivative import derive
 from chainrule.compile.expression import SYMBOLS, Expr, Program, make, walk
 from chainrule.compile.kernel import Kernel
+from chainrule.compile.schedule import values
 from chainrule.compile.trace import trace
 
 __all__ = ["FORMULAS", "Compiled", "Formula", "formula"]
@@ -34,7 +35,31 @@ FORMULAS: dict[str, Formula[Any]] = {}
 
 # operations under which integers stay integers
 _INTEGRAL = frozenset(
-    ["input", "call", "size", "add", "subtract", "multiply", "negative", "abs", "sign", "floor", "maximum", "minimum", "where", "sum", "max", "sum_to", "broadcast_to", "squeeze", "expand_dims", "stop_gradient", "ones_like", "zeros_like", "one_hot"]
+    [
+        "input",
+        "call",
+        "size",
+        "add",
+        "subtract",
+        "multiply",
+        "negative",
+        "abs",
+        "sign",
+        "floor",
+        "maximum",
+        "minimum",
+        "where",
+        "sum",
+        "max",
+        "sum_to",
+        "broadcast_to",
+        "squeeze",
+        "expand_dims",
+        "stop_gradient",
+        "ones_like",
+        "zeros_like",
+        "one_hot",
+    ]
 ) | {name for name, row in PRIMITIVES.items() if row.kind == "test"}
 
 
@@ -47,6 +72,7 @@ class Compiled(Op):
         self.kernel = Kernel(program, borrow)
         self.many = len(program.outputs) > 1
         self._derivatives: dict[tuple[bool, ...], tuple[Compiled, tuple[tuple[str, int], ...]]] = {}
+        self._keeps: dict[tuple[bool, ...], tuple[list[bool], list[bool]]] = {}
         self._donating: dict[tuple[int, ...], Kernel] = {}
         self._clean: set[Any] = set()  # combinations of operand types that need no cast
         order = walk(program.outputs)
@@ -89,7 +115,8 @@ class Compiled(Op):
         return outputs if self.many else outputs[0]
 
     def _cast(self, args: Sequence[Any], raw: list[Any]) -> list[Any] | None:
-        """Bring the operands to one floating type (see `chainrule.array.dtypes`); None: they are."""
+        """Bring the operands to one floating type (see `chainrule.array.dtypes`); None: they
+        are."""
         raw = [
             r if hasattr(r, "dtype") or isinstance(r, bool | int | float) else _from_list(r)
             for r in raw
@@ -126,12 +153,24 @@ class Compiled(Op):
             found = self._derivatives[needed] = (Compiled(d.program, borrow=True), d.sources)
         return found
 
-    def keeps(self, needed: tuple[bool, ...], attrs: dict[str, Any]) -> Any:
-        sources = self.derivative(needed)[1]
-        return (
-            [("x", k) in sources for k in range(len(self.program.inputs))],
-            [("y", k) in sources for k in range(len(self.program.outputs))],
+    def reads(self, needed: tuple[bool, ...]) -> frozenset[tuple[str, int]]:
+        """Those sources of the derivative of which the values are read, not only the shape."""
+        derived, sources = self.derivative(needed)
+        outputs = derived.program.outputs
+        read = {a for e in walk(outputs) if e.op != "input" for a in values(e)} | set(outputs)
+        return frozenset(
+            s for s, x in zip(sources, derived.program.inputs, strict=True) if x in read
         )
+
+    def keeps(self, needed: tuple[bool, ...], attrs: dict[str, Any]) -> Any:
+        found = self._keeps.get(needed)
+        if found is None:
+            sources = self.derivative(needed)[1]
+            found = self._keeps[needed] = (
+                [("x", k) in sources for k in range(len(self.program.inputs))],
+                [("y", k) in sources for k in range(len(self.program.outputs))],
+            )
+        return found
 
     def forward(self, xp: Any, *inputs: Any, **attrs: Any) -> Any:
         outputs = self(*inputs)
@@ -165,28 +204,26 @@ class Compiled(Op):
         residuals: Sequence[Any],
         cotangents: Sequence[Any],
         needed: Sequence[bool],
+        parameters: Sequence[bool],
         **attrs: Any,
     ) -> Sequence[Any]:
         """A parameter is copied along the batch, so that its cotangent is not summed over it."""
         g = cotangents[0]
-        batch = g.shape[0]
         wide = list(inputs)
-        shapes: list[Any] = []
-        for k, (a, need) in enumerate(zip(inputs, needed, strict=True)):
-            if not need or (a is not None and a.ndim == g.ndim and a.shape[0] == batch):
-                shapes.append(None)
-                continue
-            if a is None or a.ndim >= g.ndim:
-                raise NotImplementedError(
-                    f"{self.name} has no per-sample gradient for this parameter"
-                )
-            shapes.append((batch, *a.shape))
-            lifted = a.reshape((1,) * (g.ndim - a.ndim) + a.shape)
-            wide[k] = np.broadcast_to(lifted, (batch, *lifted.shape[1:]))
+        for k, a in enumerate(inputs):
+            if parameters[k]:
+                lead = -1 if a is None else g.ndim - a.ndim
+                if lead < 0 or not g.ndim or (lead == 0 and a.shape[0] != 1):
+                    raise NotImplementedError(
+                        f"{self.name} has no gradient per sample for a parameter that does not "
+                        "broadcast along the samples"
+                    )
+                shape = (1,) * lead + a.shape
+                wide[k] = np.broadcast_to(a.reshape(shape), (g.shape[0], *shape[1:]))
         results = self.vjp(NUMPY, wide, outputs, residuals, cotangents, needed)
         return [
-            r if s is None or r is None else r.reshape(s)
-            for r, s in zip(results, shapes, strict=True)
+            r.reshape(g.shape[0], *inputs[k].shape) if parameters[k] else r
+            for k, r in enumerate(results)
         ]
 
 
@@ -222,8 +259,7 @@ def _reads_exactly(x: Expr, order: list[Expr]) -> bool:
             (e.op == "one_hot" and k == 0)
             or (e.op == "where" and k == 0)
             or e.op.startswith("logical")
-            or (e.op in ("sum_to", "broadcast_to")
-            and k == 1)
+            or (e.op in ("sum_to", "broadcast_to") and k == 1)
             or e.op == "size"
             for e, k in uses
         )
@@ -337,7 +373,8 @@ class Formula(Generic[P]):
         return make("call", (value, *(arguments[k] for k in self.arrays)), (("formula", bound),))
 
     def underived(self, **attrs: Any) -> Compiled:
-        """The same text with its derivative derived, without this formula's override: for proofs."""
+        """The same text with its derivative derived, without this formula's override: for
+        proofs."""
         attrs = {**self.defaults, **attrs}
         return Compiled(trace(self.text, self.arrays, self.name, **attrs))
 
@@ -348,8 +385,8 @@ class Formula(Generic[P]):
     def override(self, saves: str = "x") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Give a better-conditioned derivative: ``vjp(xp, inputs, y, g, **attributes)``.
 
-        `saves` says what it reads: ``"x"`` the inputs, ``"y"`` the output, ``"xy"`` both. It is a text in
-        `xp` like any other, and `tests` prove it equal to the derived one.
+        `saves` says what it reads: ``"x"`` the inputs, ``"y"`` the output, ``"xy"`` both. It is a
+        text in `xp` like any other, and `tests` prove it equal to the derived one.
 
         >>> import chainrule as cr
         >>> @cr.formula
@@ -416,11 +453,12 @@ def formula(text: Callable[Concatenate[Any, P], Any]) -> Formula[P]:
             arguments with one are Python constants. No branches on values, no in-place writes.
 
     Returns:
-        A function that takes NumPy arrays (and gives one) or tensors (and gives one with a gradient),
-        with a derived derivative of every order.
+        A function that takes NumPy arrays (and gives one) or tensors (and gives one with a
+        gradient), with a derived derivative of every order.
 
     Raises:
-        TypeError: at first use, if the text cannot be traced; the message says what to write instead.
+        TypeError: at first use, if the text cannot be traced; the message says what to write
+            instead.
 
     >>> import chainrule as cr
     >>> @cr.formula

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.array.dtypes import is_float
 from chainrule.array.namespace import NUMPY
+from chainrule.autograd.context import describe, state
 from chainrule.autograd.tape import Op, Variable, apply
 from chainrule.compile.expression import Expr
 from chainrule.ops.formula import Compiled, Formula
@@ -38,11 +40,19 @@ def _head(
     return Formula(with_bias if bias else without_bias, name).compiled()
 
 
+@functools.lru_cache(maxsize=1024)
+def _reads(head: Compiled, bias: bool) -> tuple[bool, bool, bool]:
+    """Whether the head's derivative reads the product z, the bias and the output."""
+    every = (True, True) if bias else (True,)
+    sources = head.derivative(every)[1]
+    return ("x", 0) in head.reads(every), ("x", 1) in sources, ("y", 0) in sources
+
+
 class _Dense(Op):
     """``y = f(x Wᵀ + b)``.
 
-    With ``δ = f'(x Wᵀ + b) ⊙ g`` (the derivative of the head): ``dx = δ W``, ``dW = δᵀ x``, ``db = Σ_rows δ``
-    (ledger B-01 to B-03 in the orientation of N-11; errata E000-15, E000-16).
+    With ``δ = f'(x Wᵀ + b) ⊙ g`` (the derivative of the head): ``dx = δ W``, ``dW = δᵀ x``, ``db =
+    Σ_rows δ`` (ledger B-01 to B-03 in the orientation of N-11; errata E000-15, E000-16).
     """
 
     name = "dense"
@@ -57,15 +67,17 @@ class _Dense(Op):
         if head is None:
             return (z,), ()
         arguments = (z,) if b is None else (z, b)
-        needs_z = ("x", 0) in head.derivative((True,) * len(arguments))[1]
-        if xp is NUMPY and not needs_z:
+        reads_z = _reads(head, b is not None)[0]
+        if xp is NUMPY and not reads_z:
             return (head.into((0,), *arguments),), ()  # the product's memory becomes the output
-        return (head(*arguments),), ((z,) if needs_z else ())
+        return (head(*arguments),), ((z,) if reads_z else ())
 
     def keeps(self, needed: tuple[bool, ...], attrs: dict[str, Any]) -> Any:
-        head = _head(attrs.get("activation"), attrs.get("options", ()), len(needed) == 3)
-        sources = () if head is None else head.derivative((True,) * (len(needed) - 1))[1]
-        return (needed[1], needed[0], ("x", 1) in sources)[: len(needed)], (("y", 0) in sources,)
+        bias = len(needed) == 3
+        head = _head(attrs.get("activation"), attrs.get("options", ()), bias)
+        z, b, y = (False, False, False) if head is None else _reads(head, bias)
+        # where z is read, the second order computes it again, on tensors
+        return (z or needed[1], z or needed[0], z or b)[: len(needed)], (y,)
 
     def _delta(
         self,
@@ -82,7 +94,8 @@ class _Dense(Op):
         head = _head(activation, options, len(inputs) == 3)
         if head is None:
             return g, None
-        z = residuals[0] if residuals else None
+        # of a product that was not kept only the shape is read, which is that of g
+        z = residuals[0] if residuals else g if xp is NUMPY else Variable._wrap(g._data)
         arguments = [z] if len(inputs) == 2 else [z, inputs[2]]
         wanted = (True, bias)[: len(arguments)]
         cotangents = head.vjp(xp, arguments, outputs, (), (g,), wanted)
@@ -96,8 +109,10 @@ class _Dense(Op):
         residuals: Any,
         cotangents: Any,
         needed: Any,
+        *,
         activation: Any = None,
         options: Any = (),
+        **attrs: Any,
     ) -> Any:
         x, W = inputs[:2]
         bias = len(needed) == 3 and needed[2]
@@ -121,8 +136,11 @@ class _Dense(Op):
         residuals: Any,
         cotangents: Any,
         needed: Any,
+        parameters: Any,
+        *,
         activation: Any = None,
         options: Any = (),
+        **attrs: Any,
     ) -> Any:
         """``dW_n = δ_nᵀ x_n`` for every sample n at once; further axes of a sample are summed."""
         x, W = inputs[:2]
@@ -150,8 +168,8 @@ def dense(
         x: ``(..., in_features)``; rows are samples.
         weight: ``(out_features, in_features)``, torch's layout.
         bias: ``(out_features,)`` or None.
-        activation: a formula such as `ops.relu`, computed in the same pass and recorded in the same node;
-            None is the linear layer. `options` are its attributes.
+        activation: a formula such as `ops.relu`, computed in the same pass and recorded in the same
+            node; None is the linear layer. `options` are its attributes.
 
     Returns:
         ``(..., out_features)``.
@@ -171,14 +189,10 @@ def dense(
     if bias is None:
         if not _Dense.unbiased.fits(x.shape, weight.shape):
             _Dense.unbiased.check("dense", x.shape, weight.shape)
-        return _first(apply(_dense, *_same_type(x, weight), **attrs))
+        return apply(_dense, *_same_type(x, weight), **attrs)[0]
     if not _Dense.signature.fits(x.shape, weight.shape, bias.shape):
         _Dense.signature.check("dense", x.shape, weight.shape, bias.shape)
-    return _first(apply(_dense, *_same_type(x, weight, bias), **attrs))
-
-
-def _first(outputs: tuple[Any, ...]) -> Any:
-    return outputs[0]
+    return apply(_dense, *_same_type(x, weight, bias), **attrs)[0]
 
 
 def _same_type(*args: Any) -> tuple[Any, ...]:
@@ -186,15 +200,15 @@ def _same_type(*args: Any) -> tuple[Any, ...]:
     dtype = args[1].dtype
     if args[0].dtype is dtype or args[0].dtype == dtype:
         return args
-    if isinstance(args[0], Variable) and args[0]._data.dtype.kind == "f":
-        from chainrule.autograd.context import describe, state
-
+    x = args[0]
+    if isinstance(x, Variable) and is_float(x._data.dtype):
         who = describe(state.frame) or "dense"
         raise TypeError(
-            f"{who}: x is a {args[0].dtype} tensor, the weights are {dtype}; convert one, for example "
-            f"x.astype({str(dtype)!r}) or model.{'double' if args[0].dtype == np.float64 else 'float'}()"
+            f"{who}: x is a {x._data.dtype} tensor, the weights are {dtype}; convert one, for "
+            f"example x.astype({str(dtype)!r}) or "
+            f"model.{'double' if x._data.dtype == np.float64 else 'float'}()"
         )
-    return (args[0].astype(dtype), *args[1:])
+    return (x.astype(dtype), *args[1:])
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:

@@ -1,7 +1,7 @@
 """Losses. Every one takes an explicit reduction; ledger L-20 lists how the notes differ in it.
 
-`reduction` is ``"mean"`` (over all elements; for class losses over the samples), ``"sum"``, ``"none"``
-(no reduction), or ``"batchmean"`` (the sum over the number of rows).
+`reduction` is ``"mean"`` (over all elements; for class losses over the samples), ``"sum"``,
+``"none"`` (no reduction), or ``"batchmean"`` (the sum over the number of rows).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from chainrule.ops.formula import Formula, formula
 from chainrule.ops.reduction import logsumexp
 
 __all__ = [
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "huber_loss", "l1_loss",
-    "mse_loss", "nll_loss",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "huber_loss",
+    "l1_loss", "mse_loss", "nll_loss",
 ]  # fmt: skip
 
 REDUCTIONS = ("mean", "sum", "none", "batchmean")
@@ -50,8 +50,9 @@ def _same_shape(name: str, input: Any, target: Any) -> None:
         if input.shape[:1] == target.shape[:1] and input.size == target.size:
             hint = f"; reshape one: target.reshape{input.shape}"
         raise ShapeError(
-            f"{name}: input has shape {tuple(input.shape)}, target {tuple(target.shape)}; they must be equal, "
-            f"because broadcasting would pair every prediction with every target{hint}"
+            f"{name}: input has shape {tuple(input.shape)}, target {tuple(target.shape)}; they "
+            f"must be equal, because broadcasting would pair every prediction with every "
+            f"target{hint}"
         )
 
 
@@ -107,7 +108,8 @@ def _l1(xp: Any, input: Any, target: Any, weight: Any = None, reduction: str = "
 
 
 def l1_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Any:
-    """``|ŷ - y|``; gradient ``sign(ŷ - y) / n``, 0 at equality (ledger L-01; errata E000-18, E004-01).
+    """``|ŷ - y|``; gradient ``sign(ŷ - y) / n``, 0 at equality (ledger L-01; errata E000-18,
+    E004-01).
 
     Arguments and errors as in `mse_loss`.
 
@@ -138,9 +140,11 @@ def _huber(
 def huber_loss(
     input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None
 ) -> Any:
-    """``½ d²`` where ``|d| ≤ δ``, else ``δ (|d| - ½ δ)``, with ``d = ŷ - y``. Ledger L-17; Huber 1964.
+    """``½ d²`` where ``|d| ≤ δ``, else ``δ (|d| - ½ δ)``, with ``d = ŷ - y``. Ledger L-17; Huber
+    1964.
 
-    Arguments and errors as in `mse_loss`; `delta` > 0 is where it turns linear (1, as in torch and Keras).
+    Arguments and errors as in `mse_loss`; `delta` > 0 is where it turns linear (1, as in torch and
+    Keras).
 
     >>> import numpy as np
     >>> float(huber_loss(np.array([0.0, 3.0]), np.array([0.5, 0.0])))
@@ -164,7 +168,8 @@ def _bce(xp: Any, input: Any, target: Any, weight: Any = None, reduction: str = 
 def binary_cross_entropy(
     input: Any, target: Any, weight: Any = None, reduction: str = "mean"
 ) -> Any:
-    """``-[y log p + (1 - y) log(1 - p)]`` of probabilities p in [0, 1]. Ledger L-07, L-08 (E000-09, E000-10).
+    """``-[y log p + (1 - y) log(1 - p)]`` of probabilities p in [0, 1]. Ledger L-07, L-08 (E000-09,
+    E000-10).
 
     The logarithm is held at -100 as in torch. Logits lose no digits:
     prefer `binary_cross_entropy_with_logits`.
@@ -180,7 +185,8 @@ def binary_cross_entropy(
     if raw.size and not (raw.min() >= 0 and raw.max() <= 1) and not np.isnan(raw).any():
         raise DataError(
             "binary_cross_entropy takes probabilities between 0 and 1; the largest here is "
-            f"{raw.max():g}, the smallest {raw.min():g}. For raw scores use binary_cross_entropy_with_logits"
+            f"{raw.max():g}, the smallest {raw.min():g}. For raw scores use "
+            "binary_cross_entropy_with_logits"
         )
     return _pointwise("binary_cross_entropy", _bce, input, target, weight, reduction)
 
@@ -209,8 +215,8 @@ def binary_cross_entropy_with_logits(
 ) -> Any:
     """``softplus(x) - x y`` = BCE of ``σ(x)``; gradient ``(σ(x) - y) / n``. Ledger P-04, P-08.
 
-    Finite for every finite logit. `pos_weight` multiplies the loss of the positives (array, per output).
-    Other arguments and errors as in `mse_loss`.
+    Finite for every finite logit. `pos_weight` multiplies the loss of the positives (array, per
+    output). Other arguments and errors as in `mse_loss`.
 
     >>> import numpy as np
     >>> float(binary_cross_entropy_with_logits(np.array([1e4]), np.array([0.0])))
@@ -281,16 +287,17 @@ def cross_entropy(
     ignore_index: int = -100,
     sample_weight: Any = None,
 ) -> Any:
-    """Softmax cross entropy of logits: ``-Σ_k t_k log softmax(x)_k`` per sample. Ledger L-09 to L-14, P-01 to P-03.
+    """Softmax cross entropy of logits: ``-Σ_k t_k log softmax(x)_k`` per sample. Ledger L-09 to
+    L-14, P-01 to P-03.
 
-    Its gradient is ``(softmax(x) - t) / N`` for the mean (errata E000-20, E003-19), finite for every
-    finite logit.
+    Its gradient is ``(softmax(x) - t) / N`` for the mean (errata E000-20, E003-19), finite for
+    every finite logit.
 
     Arguments:
         input: logits ``(N, K)``, or with further axes; classes on `axis` (torch: 1).
         target: class indices ``(N, …)``, or probabilities of the shape of `input`.
-        weight: one weight per class ``(K,)``; the mean is then ``Σ w l / Σ w`` for indices, and the plain mean
-            for probabilities (as in torch).
+        weight: one weight per class ``(K,)``; the mean is then ``Σ w l / Σ w`` for indices, and the
+            plain mean for probabilities (as in torch).
         reduction: see the module; the mean is over samples.
         label_smoothing: mix the target with the uniform distribution, 0 ≤ s ≤ 1.
         ignore_index: targets with this index do not count.
@@ -346,7 +353,8 @@ def nll_loss(
     axis: int = 1,
     ignore_index: int = -100,
 ) -> Any:
-    """``-x[target]`` of *log*-probabilities x, as in torch. Ledger L-16 (erratum E004-04). As `cross_entropy`."""
+    """``-x[target]`` of *log*-probabilities x, as in torch. Ledger L-16 (erratum E004-04). As
+    `cross_entropy`."""
     _check_reduction(reduction)
     input, target = _arrays(input, target)
     axis = 0 if len(input.shape) == 1 else axis % len(input.shape)
@@ -363,7 +371,7 @@ def _along(w: Any, input: Any, axis: int, reduction: str) -> Any:
         if w.ndim != 1 or w.shape[0] != input.shape[0]:
             raise ShapeError(f"sample_weight has shape {w.shape}; one weight per sample is {rows}")
         w = w.reshape(-1, *(1,) * (len(rows) - 1))
-    return w if reduction == "none" else w.reshape(w.shape[:axis] + (1,) + w.shape[axis:])
+    return w if reduction == "none" else w.reshape(*w.shape[:axis], 1, *w.shape[axis:])
 
 
 def _indexed(
@@ -382,12 +390,13 @@ def _indexed(
     rows = input.shape[:axis] + input.shape[axis + 1 :]
     if labels.shape != rows:
         raise ShapeError(
-            f"{name}: logits of shape {tuple(input.shape)} need one class index per sample, shape {rows}, or class "
-            f"probabilities of the same shape; got target of shape {tuple(labels.shape)} ({labels.dtype})"
+            f"{name}: logits of shape {tuple(input.shape)} need one class index per sample, shape "
+            f"{rows}, or class probabilities of the same shape; got target of shape "
+            f"{tuple(labels.shape)} ({labels.dtype})"
         )
     classes = input.shape[axis]
     labels, ignored = _labels(name, labels, classes, ignore_index)
-    columns = labels.reshape(labels.shape[:axis] + (1,) + labels.shape[axis:])
+    columns = labels.reshape(*labels.shape[:axis], 1, *labels.shape[axis:])
     per_row = None
     if weight is not None:
         w = weight._data if isinstance(weight, Variable) else np.asarray(weight)
@@ -420,7 +429,7 @@ def _indexed(
     more: dict[str, Any] = {}
     if per_row is not None:
         if reduction != "none":
-            per_row = per_row.reshape(per_row.shape[:axis] + (1,) + per_row.shape[axis:])
+            per_row = per_row.reshape(*per_row.shape[:axis], 1, *per_row.shape[axis:])
         more["weight"] = per_row
     return _class_loss(
         input,
@@ -443,7 +452,8 @@ def _smoothed(
     ignored: Any,
     sample_weight: Any,
 ) -> Any:
-    """Class weights with smoothed labels: every class counts with its weight, the mean divides by w[label]."""
+    """Class weights with smoothed labels: every class counts with its weight, the mean divides by
+    w[label]."""
     shape = [1] * len(input.shape)
     shape[axis] = -1
     hot = np.equal(
@@ -479,7 +489,8 @@ def _labels(name: str, labels: Any, classes: int, ignore_index: int) -> tuple[An
         whole = labels.astype(np.int64)
         if labels.dtype.kind not in "fb" or not np.array_equal(whole, labels):
             raise DataError(
-                f"{name}: class indices must be whole numbers, got {labels.dtype} {_first_bad(labels)}"
+                f"{name}: class indices must be whole numbers, got {labels.dtype} "
+                f"{_first_bad(labels)}"
             )
         labels = whole
     if not labels.size:
@@ -494,8 +505,8 @@ def _labels(name: str, labels: Any, classes: int, ignore_index: int) -> tuple[An
         place = f"row {at[0]}" if len(at) == 1 else f"index {at}"
         hint = " (labels counted from 1? subtract 1)" if low >= 1 and high == classes else ""
         raise DataError(
-            f"{name}: label {int(labels[at])} at {place} is out of range; {classes} classes are 0 to "
-            f"{classes - 1}{hint}"
+            f"{name}: label {int(labels[at])} at {place} is out of range; {classes} classes are 0 "
+            f"to {classes - 1}{hint}"
         )
     return np.where(ignored, 0, labels), ignored
 

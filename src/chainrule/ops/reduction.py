@@ -1,4 +1,5 @@
-"""Reductions: formulas over one or several axes, and the choices (argmax, sort) built on gathers."""
+"""Reductions: formulas over one or several axes, and the choices (argmax, sort) built on
+gathers."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from chainrule.autograd.tape import Variable
 from chainrule.ops.formula import formula
 
 __all__ = [
-    "all", "amax", "amin", "any", "argmax", "argmin", "argsort", "logsumexp", "max", "mean", "min", "norm", "std", "sum", "var",
+    "all", "amax", "amin", "any", "argmax", "argmin", "argsort", "logsumexp", "max", "mean",
+    "min", "norm", "std", "sum", "var",
 ]  # fmt: skip
 
 
@@ -120,7 +122,8 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 
 
 def argsort(x: Any, axis: int = -1) -> Any:
-    """The indices that sort x, a plain integer array off the tape; equal entries keep their order."""
+    """The indices that sort x, a plain integer array off the tape; equal entries keep their
+    order."""
     return np.argsort(_raw(x), axis=axis, kind="stable")
 
 

@@ -7,6 +7,7 @@ concatenate and split, cumulative sum and its reverse. So every order of derivat
 from __future__ import annotations
 
 import builtins
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,8 +19,9 @@ from chainrule.ops import elementwise as e
 from chainrule.ops.reduction import argsort
 
 __all__ = [
-    "astype", "concat", "concatenate", "cumsum", "einsum", "flip", "getitem", "matmul", "matrix_transpose", "pad", "permute_dims",
-    "repeat", "reshape", "roll", "sort", "split", "stack", "swapaxes", "take_along_axis", "topk", "transpose", "tril", "triu",
+    "astype", "concat", "concatenate", "cumsum", "einsum", "flip", "getitem", "matmul",
+    "matrix_transpose", "pad", "permute_dims", "repeat", "reshape", "roll", "sort", "split",
+    "stack", "swapaxes", "take_along_axis", "topk", "transpose", "tril", "triu",
 ]  # fmt: skip
 
 
@@ -57,7 +59,14 @@ def _shape(x: Any) -> tuple[int, ...]:
     return shape
 
 
-_astype = _Linear(
+def _axis(axis: int, n: int) -> int:
+    """`axis` counted from the front."""
+    if not -n <= axis < n:
+        raise ShapeError(f"there is no axis {axis} in an array of {n} axes")
+    return axis % n
+
+
+_astype: _Linear = _Linear(
     "astype",
     lambda x, dtype, before: x.astype(dtype),
     lambda g, dtype, before: _cast(g, before, dtype),
@@ -77,10 +86,10 @@ def astype(x: Any, dtype: Any) -> Any:
     x, dtype = _data(x), np.dtype(dtype)
     if dtype.kind != "f" and isinstance(x, Variable):
         return Variable._wrap(x._data.astype(dtype))
-    return _cast(x, dtype, x.dtype)  # type: ignore[union-attr]
+    return _cast(x, dtype, x.dtype)
 
 
-_reshape = _Linear(
+_reshape: _Linear = _Linear(
     "reshape",
     lambda x, shape, before: np.reshape(x, shape),
     lambda g, shape, before: apply(_reshape, g, shape=before, before=shape)[0],
@@ -99,7 +108,7 @@ def reshape(x: Any, *shape: Any) -> Any:
     return apply(_reshape, x, shape=tuple(wanted), before=_shape(x))[0]
 
 
-_permute = _Linear(
+_permute: _Linear = _Linear(
     "permute_dims",
     lambda x, axes: np.transpose(x, axes),
     lambda g, axes: permute_dims(g, tuple(int(a) for a in np.argsort(axes))),
@@ -111,21 +120,27 @@ def permute_dims(x: Any, axes: Sequence[int] | None = None) -> Any:
     """x with its axes in another order (reversed by default)."""
     x = _data(x)
     n = len(_shape(x))
-    order = tuple(range(n))[::-1] if axes is None else tuple(a % n for a in axes)
+    order = range(n)[::-1] if axes is None else axes
+    if len(order) != n or {_axis(a, n) for a in order} != set(range(n)):
+        raise ShapeError(f"an order of {n} axes names each of them once, got {tuple(order)}")
+    order = tuple([a % n for a in order])
     return apply(_permute, x, axes=order)[0]
 
 
 def transpose(x: Any, *axes: Any) -> Any:
     """NumPy's transpose: all axes reversed, or in the order given."""
+    order: Any = axes
     if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], tuple | list)):
-        axes = axes[0] or ()
-    return permute_dims(x, axes or None)
+        order = axes[0]
+    return permute_dims(x, order or None)
 
 
 def swapaxes(x: Any, a: int, b: int) -> Any:
     """x with two axes exchanged."""
-    order = list(range(len(_shape(x))))
-    order[a], order[b] = order[b], order[a]
+    n = len(_shape(x))
+    a, b = _axis(a, n), _axis(b, n)
+    order = list(range(n))
+    order[a], order[b] = b, a
     return permute_dims(x, order)
 
 
@@ -151,19 +166,20 @@ def _repeats(index: Any) -> bool:
     )
 
 
-_getitem = _Linear(
+_getitem: _Linear = _Linear(
     "getitem",
     lambda x, index, before: x[index],
     lambda g, index, before: apply(_putitem, g, index=index, before=before)[0],
     view=True,
 )
-_putitem = _Linear(
+_putitem: _Linear = _Linear(
     "putitem", _put, lambda g, index, before: apply(_getitem, g, index=index, before=before)[0]
 )
 
 
 def getitem(x: Any, index: Any) -> Any:
-    """``x[index]`` with NumPy's rules: slices, integers, masks, integer arrays, None and ``...``."""
+    """``x[index]`` with NumPy's rules: slices, integers, masks, integer arrays, None and
+    ``...``."""
     parts = index if isinstance(index, tuple) else (index,)
     parts = tuple(
         p._data if isinstance(p, Variable) else np.asarray(p) if isinstance(p, list) else p
@@ -223,17 +239,15 @@ def concatenate(arrays: Sequence[Any], axis: int = 0) -> Any:
         raise ValueError("concatenate needs at least one array")
     shapes = [_shape(x) for x in xs]
     n = len(shapes[0])
-    if not -n <= axis < n:
-        raise ShapeError(f"concatenate: axis {axis} of arrays with {n} axes")
-    axis %= n
+    axis = _axis(axis, n)
     for k, shape in enumerate(shapes):
         if (
             len(shape) != n
             or shape[:axis] + shape[axis + 1 :] != shapes[0][:axis] + shapes[0][axis + 1 :]
         ):
             raise ShapeError(
-                f"concatenate along axis {axis}: array {k} has shape {shape}, array 0 has {shapes[0]}; "
-                "all other axes must agree"
+                f"concatenate along axis {axis}: array {k} has shape {shape}, array 0 has "
+                f"{shapes[0]}; all other axes must agree"
             )
     xs = _one_dtype(xs)
     return apply(_concat, *xs, axis=axis, sizes=tuple(s[axis] for s in shapes))[0]
@@ -263,8 +277,8 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
     >>> [p.shape for p in split(np.zeros((5, 2)), [1, 3])]
     [(1, 2), (2, 2), (2, 2)]
     """
+    axis = _axis(axis, len(_shape(x)))
     n = _shape(x)[axis]
-    axis %= len(_shape(x))
     if isinstance(sections, int):
         if n % sections:
             raise ShapeError(f"split: axis {axis} of length {n} has no {sections} equal parts")
@@ -272,10 +286,10 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
     else:
         edges = [0, *sections, n]
     lead = (slice(None),) * axis
-    return [getitem(x, (*lead, slice(a, b))) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [getitem(x, (*lead, slice(a, b))) for a, b in itertools.pairwise(edges)]
 
 
-_pad = _Linear(
+_pad: _Linear = _Linear(
     "pad",
     lambda x, widths, value: np.pad(x, widths, constant_values=value),
     lambda g, widths, value: getitem(g, tuple(slice(a, -b or None) for a, b in widths)),
@@ -294,7 +308,7 @@ def pad(x: Any, widths: Any, value: float = 0.0) -> Any:
     return apply(_pad, x, widths=tuple((int(a), int(b)) for a, b in pairs), value=value)[0]
 
 
-_flip = _Linear(
+_flip: _Linear = _Linear(
     "flip",
     lambda x, axis: np.flip(x, axis),
     lambda g, axis: apply(_flip, g, axis=axis)[0],
@@ -307,7 +321,7 @@ def flip(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
     return apply(_flip, _data(x), axis=axis)[0]
 
 
-_roll = _Linear(
+_roll: _Linear = _Linear(
     "roll",
     lambda x, shift, axis: np.roll(x, shift, axis),
     lambda g, shift, axis: apply(_roll, g, shift=-shift, axis=axis)[0],
@@ -319,7 +333,7 @@ def roll(x: Any, shift: int, axis: int = 0) -> Any:
     return apply(_roll, _data(x), shift=shift, axis=axis)[0]
 
 
-_cumsum = _Linear(
+_cumsum: _Linear = _Linear(
     "cumsum",
     lambda x, axis: np.cumsum(x, axis=axis, dtype=x.dtype),
     lambda g, axis: flip(cumsum(flip(g, axis), axis), axis),
@@ -342,12 +356,12 @@ def _put_along(g: Any, index: Any, axis: int, before: Any) -> Any:
     return out
 
 
-_take_along = _Linear(
+_take_along: _Linear = _Linear(
     "take_along_axis",
     lambda x, index, axis, before: np.take_along_axis(x, index, axis),
     lambda g, **attrs: apply(_scatter_along, g, **attrs)[0],
 )
-_scatter_along = _Linear(
+_scatter_along: _Linear = _Linear(
     "scatter_along_axis", _put_along, lambda g, **attrs: apply(_take_along, g, **attrs)[0]
 )
 
@@ -360,7 +374,7 @@ def take_along_axis(x: Any, index: Any, axis: int) -> Any:
     """
     x = _data(x)
     index = index._data if isinstance(index, Variable) else np.asarray(index)
-    axis %= len(_shape(x))
+    axis = _axis(axis, len(_shape(x)))
     return apply(_take_along, x, index=index, axis=axis, before=_shape(x))[0]
 
 
@@ -376,6 +390,7 @@ def topk(x: Any, k: int, axis: int = -1) -> tuple[Any, Any]:
     >>> values, where
     (array([5., 3.]), array([1, 2]))
     """
+    axis = _axis(axis, len(_shape(x)))
     n = _shape(x)[axis]
     if not 0 <= k <= n:
         raise ShapeError(f"topk: k = {k} of axis {axis} with length {n}")
@@ -385,8 +400,9 @@ def topk(x: Any, k: int, axis: int = -1) -> tuple[Any, Any]:
 
 def repeat(x: Any, repeats: int, axis: int) -> Any:
     """Each entry `repeats` times along `axis`."""
+    axis = _axis(axis, len(_shape(x)))
     index = np.repeat(np.arange(_shape(x)[axis]), repeats)
-    return getitem(x, (*(slice(None),) * (axis % len(_shape(x))), index))
+    return getitem(x, (*(slice(None),) * axis, index))
 
 
 def tril(x: Any, k: int = 0) -> Any:
@@ -452,7 +468,8 @@ def matmul(a: Any, b: Any) -> Any:
     if sa[-1] != sb[-2 if len(sb) > 1 else 0]:
         raise ShapeError(
             f"matmul: {sa} @ {sb}: the last axis of the first ({sa[-1]}) must equal the "
-            f"{'second to last' if len(sb) > 1 else 'only'} axis of the second ({sb[-2 if len(sb) > 1 else 0]})"
+            f"{'second to last' if len(sb) > 1 else 'only'} axis of the second "
+            f"({sb[-2 if len(sb) > 1 else 0]})"
         )
     a, b = _float_pair(a, b)
     if len(sa) == 1 and len(sb) == 1:
@@ -523,7 +540,8 @@ _einsum = _Einsum()
 def einsum(spec: str, *arrays: Any) -> Any:
     """Einstein summation: ``einsum("bi,oi->bo", x, w)``.
 
-    Letters only, with an explicit or implied output; no ellipsis and no letter twice in one operand.
+    Letters only, with an explicit or implied output; no ellipsis and no letter twice in one
+    operand.
 
     Raises:
         ValueError: for a specification outside this.

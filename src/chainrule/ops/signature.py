@@ -1,8 +1,8 @@
 """Shapes as letters: a fast check in the normal case, an explanation when it fails.
 
-``"x: (B, I), W: (O, I), b: (O,) -> (B, O)"``: one letter is one length, equal letters are equal lengths;
-``...`` stands for any leading axes. The fast pass is printed Python, a few comparisons; the slow
-pass runs only to explain.
+``"x: (B, I), W: (O, I), b: (O,) -> (B, O)"``: one letter is one length, equal letters are equal
+lengths; ``...`` stands for any leading axes. The fast pass is printed Python, a few comparisons;
+the slow pass runs only to explain.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Signature:
     >>> s.fits((32, 8), (4, 8)), s.fits((32, 9), (4, 8))
     (True, False)
     >>> s.explain("dense", (32, 9), (4, 8))
-    'dense: expected x: (B, 8), got (32, 9)'
+    'dense: expected x: (B, 8), got (32, 9); the data has 9 features: make this layer take 9'
     """
 
     def __init__(self, text: str) -> None:
@@ -59,7 +59,8 @@ class Signature:
         return check
 
     def check(self, name: str, *shapes: tuple[int, ...]) -> None:
-        """Raise a `ShapeError` that names the layer, the expectation, what came and a likely fix."""
+        """Raise a `ShapeError` that names the layer, the expectation, what came and a likely
+        fix."""
         if not self.fits(*shapes):
             raise ShapeError(self.explain(name, *shapes))
 
@@ -76,7 +77,8 @@ class Signature:
         for k, ((arg, axes), shape) in enumerate(zip(self.terms, shapes, strict=True)):
             if not self._matches(axes, shape, known):
                 wanted = ", ".join(str(known.get(a, a)) for a in axes)
-                text = f"{who}: expected {arg}: ({wanted}{',' if len(axes) == 1 else ''}), got {_show(shape)}"
+                comma = "," if len(axes) == 1 else ""
+                text = f"{who}: expected {arg}: ({wanted}{comma}), got {_show(shape)}"
                 return text + (_fix(axes, shape, known, frame) if k == 0 else "")
         return f"{who}: shapes {', '.join(map(_show, shapes))} do not fit {self.text}"
 
@@ -108,8 +110,8 @@ def _fix(
         return "; it looks transposed: rows are samples, columns are features"
     if before is not None:
         return (
-            f"; the layer before it, {before}, gives {shape[-1]} features: make this layer take {shape[-1]} "
-            f"or that one give {wanted}"
+            f"; the layer before it, {before}, gives {shape[-1]} features: make this layer take "
+            f"{shape[-1]} or that one give {wanted}"
         )
     return f"; the data has {shape[-1]} features: make this layer take {shape[-1]}"
 

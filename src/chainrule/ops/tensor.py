@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,8 @@ from chainrule.ops import shape as s
 __all__ = ["Tensor", "asarray", "from_numpy", "tensor"]
 
 _IMMUTABLE = (
-    "tensors are immutable, because the tape may still need their values. Instead of t[i] = v write "
-    "t = cr.ops.where(mask, v, t), or build it with cr.ops.concatenate or cr.ops.stack"
+    "tensors are immutable, because the tape may still need their values. Instead of t[i] = v "
+    "write t = cr.ops.where(mask, v, t), or build it with cr.ops.concatenate or cr.ops.stack"
 )
 
 
@@ -32,7 +32,8 @@ class Tensor(Variable):
     Attributes:
         shape, dtype, ndim, size: as in NumPy.
         requires_grad: whether a backward pass reaches it.
-        grad: after ``backward()``, the gradient as a tensor; None before, and on intermediate tensors.
+        grad: after ``backward()``, the gradient as a tensor; None before, and on intermediate
+            tensors.
 
     >>> import chainrule as cr
     >>> x = cr.tensor([1.0, 2.0, 3.0], requires_grad=True)
@@ -53,7 +54,8 @@ class Tensor(Variable):
             a = _refine_list(a, data)
         if a.dtype.kind not in "fiub":
             raise TypeError(
-                f"a tensor holds floats, integers or booleans, not {a.dtype}; convert the data first"
+                f"a tensor holds floats, integers or booleans, not {a.dtype}; convert the data "
+                "first"
             )
         self._init(a, requires_grad)
 
@@ -134,7 +136,8 @@ class Tensor(Variable):
         """The values as an array: a copy, since the tensor itself never changes.
 
         Raises:
-            RuntimeError: if it requires grad; write ``t.detach().numpy()`` to say that the gradient ends here.
+            RuntimeError: if it requires grad; write ``t.detach().numpy()`` to say that the gradient
+                ends here.
         """
         if self.requires_grad:
             raise RuntimeError(
@@ -181,8 +184,8 @@ class Tensor(Variable):
         function = _UFUNCS.get(ufunc.__name__)
         if function is None:
             raise TypeError(
-                f"np.{ufunc.__name__} has no derivative here; use chainrule.ops, or t.detach().numpy() to "
-                "leave the tape"
+                f"np.{ufunc.__name__} has no derivative here; use chainrule.ops, or "
+                "t.detach().numpy() to leave the tape"
             )
         return function(*inputs)
 
@@ -190,8 +193,8 @@ class Tensor(Variable):
         function = _FUNCTIONS.get(func.__name__)
         if function is None:
             raise TypeError(
-                f"np.{func.__name__} does not take tensors; use chainrule.ops, or t.detach().numpy() to leave "
-                "the tape"
+                f"np.{func.__name__} does not take tensors; use chainrule.ops, or "
+                "t.detach().numpy() to leave the tape"
             )
         return function(*args, **kwargs)
 
@@ -219,8 +222,8 @@ class Tensor(Variable):
         """
         if not self.requires_grad:
             raise RuntimeError(
-                "backward on a tensor that does not require grad: it was computed from constants only, "
-                "or inside no_grad()"
+                "backward on a tensor that does not require grad: it was computed from constants "
+                "only, or inside no_grad()"
             )
         g = cotangent_for(self, gradient, create_graph)
         tape.backward([self], [g], retain_graph=retain_graph, create_graph=create_graph)
@@ -339,7 +342,8 @@ class Tensor(Variable):
     def __delitem__(self, index: Any) -> None:
         raise TypeError(_IMMUTABLE)
 
-    # -- methods with NumPy's names -----------------------------------------------------------------
+    # -- methods with NumPy's names
+    # -----------------------------------------------------------------
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> Any:
         return r.sum(self, axis=axis, keepdims=keepdims)
@@ -510,8 +514,8 @@ def cotangent_for(t: Any, gradient: Any, recorded: bool) -> Any:
     if gradient is None:
         if t.size != 1:
             raise RuntimeError(
-                f"backward on a tensor of shape {t.shape} needs its gradient: pass gradient= of that shape, "
-                "or reduce to one number first, such as t.sum()"
+                f"backward on a tensor of shape {t.shape} needs its gradient: pass gradient= of "
+                "that shape, or reduce to one number first, such as t.sum()"
             )
         g: Any = np.ones(t.shape, t.dtype)
     elif isinstance(gradient, Variable):
@@ -532,32 +536,81 @@ def _np_axis(function: Any) -> Any:
     return call
 
 
-def _concatenate(arrays: Sequence[Any], axis: int = 0) -> Any:
-    return s.concatenate(arrays, axis)
-
-
 _UFUNCS: dict[str, Any] = {
-    "add": e.add, "subtract": e.subtract, "multiply": e.multiply, "divide": e.divide,
-    "true_divide": e.divide, "power": e.pow, "negative": e.negative, "positive": lambda x: x,
-    "absolute": e.abs, "sign": e.sign, "floor": e.floor, "sqrt": e.sqrt, "square": e.square,
-    "exp": e.exp, "expm1": e.expm1, "log": e.log, "log1p": e.log1p, "sin": e.sin, "cos": e.cos,
-    "tanh": e.tanh, "maximum": e.maximum, "minimum": e.minimum, "matmul": s.matmul,
-    "less": e.less, "less_equal": e.less_equal, "greater": e.greater,
-    "greater_equal": e.greater_equal, "equal": e.equal, "not_equal": e.not_equal,
-    "isnan": e.isnan, "isfinite": e.isfinite,
-}  # fmt: skip
+    **{
+        name: getattr(e, name)
+        for name in [
+            "add",
+            "subtract",
+            "multiply",
+            "divide",
+            "negative",
+            "sign",
+            "floor",
+            "sqrt",
+            "square",
+            "exp",
+            "expm1",
+            "log",
+            "log1p",
+            "sin",
+            "cos",
+            "tanh",
+            "maximum",
+            "minimum",
+            "less",
+            "less_equal",
+            "greater",
+            "greater_equal",
+            "equal",
+            "not_equal",
+            "isnan",
+            "isfinite",
+            "logical_and",
+            "logical_or",
+            "logical_not",
+        ]
+    },
+    "true_divide": e.divide,
+    "power": e.pow,
+    "absolute": e.abs,
+    "positive": lambda x: x,
+    "matmul": s.matmul,
+}
 
 _FUNCTIONS: dict[str, Any] = {
-    "sum": _np_axis(r.sum), "mean": _np_axis(r.mean), "max": _np_axis(r.max), "amax": _np_axis(r.max),
-    "min": _np_axis(r.min), "amin": _np_axis(r.min), "concatenate": _concatenate, "stack": s.stack,
-    "reshape": s.reshape, "transpose": s.transpose, "swapaxes": s.swapaxes, "where": e.where,
-    "clip": e.clip, "squeeze": e.squeeze, "expand_dims": e.expand_dims, "split": s.split, "pad": s.pad,
-    "argmax": r.argmax, "argmin": r.argmin, "cumsum": s.cumsum, "flip": s.flip, "einsum": s.einsum,
-    "take_along_axis": s.take_along_axis, "shape": lambda a: a.shape, "ndim": lambda a: a.ndim,
-    "size": lambda a: a.size, "sort": s.sort, "broadcast_to": e.broadcast_to, "tril": s.tril,
-    "triu": s.triu, "dot": s.matmul, "var": lambda a, axis=None, keepdims=False: r.var(a, axis, keepdims),
-    "std": lambda a, axis=None, keepdims=False: r.std(a, axis, keepdims),
-}  # fmt: skip
+    **{name: _np_axis(getattr(r, name)) for name in ("sum", "mean", "max", "amax", "min", "amin")},
+    **{name: getattr(r, name) for name in ("argmax", "argmin", "argsort", "any", "all")},
+    **{
+        name: getattr(s, name)
+        for name in [
+            "concatenate",
+            "stack",
+            "reshape",
+            "transpose",
+            "swapaxes",
+            "split",
+            "pad",
+            "cumsum",
+            "flip",
+            "roll",
+            "einsum",
+            "sort",
+            "take_along_axis",
+            "tril",
+            "triu",
+            "repeat",
+        ]
+    },
+    **{name: getattr(e, name) for name in ("where", "clip", "squeeze", "expand_dims")},
+    "broadcast_to": e.broadcast_to,
+    "dot": s.matmul,
+    "var": lambda a, axis=None, ddof=0, keepdims=False: r.var(a, axis, keepdims, ddof),
+    "std": lambda a, axis=None, ddof=0, keepdims=False: r.std(a, axis, keepdims, ddof),
+    "shape": lambda a: a.shape,
+    "ndim": lambda a: a.ndim,
+    "size": lambda a: a.size,
+}
 
 
 class RecordedNamespace:

@@ -1,0 +1,131 @@
+"""From the shell prompt to a trained, tested and saved model of the digits, 20 epochs.
+
+    python benchmarks/cold_start.py --rounds 10
+
+Whole processes, taking turns, with warm file caches: chainrule's command line, a script with
+chainrule and one with scikit-learn. Each splits the 1797 digits 80 to 20, trains a net with 100
+hidden units (ReLU, Adam at 1e-3, batches of 32), prints the test accuracy and saves the model.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import harness
+from harness import Peer
+
+_CHAINRULE = """
+import sys
+
+import chainrule as cr
+
+x, y = cr.data.load_digits()
+train, test = cr.data.split(y, (0.8, 0.2), seed=0)
+x = x.astype("float32") / 16
+cr.seed(0)
+model = cr.nn.Sequential(cr.nn.Dense(64, 100), cr.nn.ReLU(), cr.nn.Dense(100, 10))
+trainer = cr.Trainer(
+    model,
+    loss="cross_entropy",
+    optimizer=cr.optim.Adam(model.parameters(), lr=1e-3),
+    metrics=["accuracy"],
+)
+trainer.fit((x[train], y[train]), epochs=20, batch_size=32)
+print("test accuracy", trainer.evaluate((x[test], y[test]))["accuracy"])
+cr.save(model, sys.argv[1])
+"""
+
+_SKLEARN = """
+import sys
+import warnings
+
+import joblib
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier
+
+x, y = load_digits(return_X_y=True)
+x = x.astype("float32") / 16
+x_train, x_test, y_train, y_test = train_test_split(
+    x, y, test_size=0.2, stratify=y, random_state=0
+)
+model = MLPClassifier(
+    (100,),
+    batch_size=32,
+    learning_rate_init=1e-3,
+    alpha=0.0,
+    max_iter=20,
+    n_iter_no_change=20,
+    random_state=0,
+)
+warnings.simplefilter("ignore", ConvergenceWarning)  # 20 epochs are what is wanted
+model.fit(x_train, y_train)
+print("test accuracy", model.score(x_test, y_test))
+joblib.dump(model, sys.argv[1])
+"""
+
+_LINE = "train digits --hidden 100 --epochs 20 --batch-size 32 --lr 1e-3 --seed 0 --output"
+PEERS = [
+    Peer("chainrule", f"`chainrule {_LINE} FILE`", "chainrule"),
+    Peer("chainrule-script", "script with `cr.Trainer`", "chainrule"),
+    Peer("sklearn", "script with `MLPClassifier`", "scikit-learn"),
+]
+COMMANDS = {
+    "chainrule": ["-m", "chainrule", *_LINE.split()],
+    "chainrule-script": ["-c", _CHAINRULE],
+    "sklearn": ["-c", _SKLEARN],
+}
+
+
+def run(arguments: Sequence[str], folder: str) -> Callable[[], dict[str, float]]:
+    """One whole process; the time ends when it has ended."""
+
+    def measure() -> dict[str, float]:
+        path = Path(folder, "model.saved")
+        path.unlink(missing_ok=True)
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, *arguments, str(path)], capture_output=True, text=True, cwd=folder
+        )
+        seconds = time.perf_counter() - start
+        if done.returncode or not path.exists():
+            raise SystemExit(
+                f"{arguments} ended with {done.returncode} and "
+                f"{'saved' if path.exists() else 'did not save'} a model:\n{done.stderr}"
+            )
+        accuracy = re.findall(r"accuracy\D*([0-9.]+)\s*(%?)", done.stdout + done.stderr)
+        if not accuracy:
+            raise SystemExit(f"{arguments} printed no accuracy:\n{done.stdout}{done.stderr}")
+        value, percent = accuracy[-1]
+        return {"seconds": seconds, "accuracy": float(value) / (100 if percent else 1)}
+
+    return measure
+
+
+def main() -> None:
+    args = harness.options(__doc__, rounds=10).parse_args()
+    peers = harness.chosen(PEERS, args.peers)
+    with tempfile.TemporaryDirectory() as folder:
+        found = harness.interleave({p.name: run(COMMANDS[p.name], folder) for p in peers}, args.rounds)
+    rows = []
+    for p in peers:
+        seconds = found[p.name]["seconds"]
+        middle, around = harness.spread(seconds)
+        pairs = zip(seconds, found[peers[0].name]["seconds"], strict=True)
+        ratio = harness.times(statistics.median(a / b for a, b in pairs))
+        accuracy = statistics.median(found[p.name]["accuracy"])
+        rows.append((p.label, middle, around, ratio, f"{accuracy:.1%}"))
+    header = ("", "median", "least – most", f"median ratio to {peers[0].name}", "test accuracy")
+    harness.publish(args, harness.section(args.rounds, harness.table(header, rows)), found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,348 @@
+"""What the benchmarks share: workers that take turns, statistics, machine facts, tables.
+
+Each peer lives in a process of its own, because two libraries in one process share environment
+variables and disturb each other's thread pools. The processes take turns: A B C, A B C, … A worker
+that is not measured sleeps on its standard input, and the next one starts only when the one before
+uses no CPU any more (the threads of a BLAS go on spinning for a while after the last product).
+
+Speeds drift by the minute on shared and on laptop machines. So a ratio is taken inside each round,
+where both sides ran within seconds of each other, and the median of these ratios is reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: Prepares a case; gives what it computed first, for comparison, and a function that runs n steps
+Build = Callable[[str], tuple[list[float], Callable[[int], None]]]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One row of the tables: a library as set up in one way."""
+
+    name: str  # on the command line
+    label: str  # in the tables
+    needs: str  # the distribution that must be installed
+    env: Mapping[str, str] = field(default_factory=dict)
+    rtol: float = 2e-3  # how far its first results may be from the reference's
+
+    def installed(self) -> bool:
+        return version(self.needs) is not None
+
+
+# ---------------------------------------------------------------------------- the worker's side
+
+
+def serve(build: Build, facts: Callable[[], dict[str, Any]]) -> None:
+    """Answer the driver's requests, one line of JSON each, until standard input closes."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints must not mix with the answers
+    jobs: dict[str, Callable[[int], None]] = {}
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer: dict[str, Any] = {}
+        case = request.get("case", "")
+        if request["do"] == "facts":
+            answer = facts()
+        elif request["do"] == "prepare":
+            answer["check"], jobs[case] = build(case)
+            answer["steps"] = _calibrate(jobs[case], request["seconds"])
+        else:
+            start = time.perf_counter()
+            jobs[case](request["steps"])
+            answer["seconds"] = time.perf_counter() - start
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def _calibrate(run: Callable[[int], None], seconds: float) -> int:
+    """How many steps take about `seconds`; the search is the warm-up."""
+    n = 1
+    while True:
+        start = time.perf_counter()
+        run(n)
+        taken = time.perf_counter() - start
+        if taken >= seconds / 2:
+            return max(1, round(n * seconds / taken))
+        n *= 2
+
+
+# ---------------------------------------------------------------------------- the driver's side
+
+
+class Worker:
+    """A process that holds one peer."""
+
+    def __init__(self, script: str, peer: Peer, cpus: int | None = None) -> None:
+        # OpenBLAS's own choice unless the peer says otherwise, whatever the caller's shell has.
+        env = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"} | dict(peer.env)
+        command = [sys.executable, script, "--worker", peer.name]
+        self.peer = peer
+        self.process = subprocess.Popen(
+            command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        if cpus is not None:  # before the worker has imported anything that starts threads
+            os.sched_setaffinity(self.process.pid, sorted(os.sched_getaffinity(0))[:cpus])
+        self.facts = self.ask(do="facts")
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            raise SystemExit(f"the worker of {self.peer.label!r} died at {request}; see above")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def settle(self) -> None:
+        """Return when the worker's threads have stopped spinning, after half a second at most."""
+        before = _ticks(self.process.pid)
+        for _ in range(10):
+            time.sleep(0.05)
+            now = _ticks(self.process.pid)
+            if now == before and now is not None:
+                return
+            before = now
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+@dataclass
+class Result:
+    """What one case gave: seconds a step, by peer and round."""
+
+    case: str
+    times: dict[str, list[float]]
+    checks: dict[str, list[float]]
+    #: share of the machine's CPU time that went to other processes, block by block
+    others: list[float]
+
+    def ratios(self, peer: str, reference: str) -> list[float]:
+        return [a / b for a, b in zip(self.times[peer], self.times[reference], strict=True)]
+
+
+def measure(workers: Sequence[Worker], case: str, rounds: int, seconds: float) -> Result:
+    """Let every worker prepare the case, then time blocks of about `seconds`, taking turns."""
+    steps, checks = {}, {}
+    for w in workers:
+        answer = w.ask(do="prepare", case=case, seconds=seconds)
+        steps[w.peer.name], checks[w.peer.name] = answer["steps"], answer["check"]
+        w.settle()
+    times: dict[str, list[float]] = {w.peer.name: [] for w in workers}
+    others = []
+    for _ in range(rounds):
+        for w in workers:
+            name = w.peer.name
+            total, mine = _machine_ticks(), _ticks(w.process.pid)
+            taken = w.ask(do="time", case=case, steps=steps[name])["seconds"]
+            if total is not None and mine is not None:
+                busy = _machine_ticks() - total - (_ticks(w.process.pid) - mine)
+                others.append(max(0.0, busy / (taken * os.sysconf("SC_CLK_TCK") * _cpus())))
+            times[name].append(taken / steps[name])
+            w.settle()
+    return Result(case, times, checks, others)
+
+
+def disagreements(result: Result, peers: Sequence[Peer]) -> list[str]:
+    """Peers that did not compute what the first one computed: their times would mean nothing."""
+    right = result.checks[peers[0].name]
+    found = []
+    for p in peers:
+        values = result.checks[p.name]
+        if len(values) != len(right) or any(
+            not abs(a - b) <= 1e-5 + p.rtol * abs(b) for a, b in zip(values, right, strict=True)
+        ):
+            found.append(f"{result.case}: {p.name} computed {values}, {peers[0].name} {right}")
+    return found
+
+
+def _ticks(pid: int) -> Any:
+    """CPU time of a process in clock ticks; None where there is no /proc."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    values = text.rpartition(")")[2].split()
+    return int(values[11]) + int(values[12])
+
+
+def _machine_ticks() -> Any:
+    """CPU time spent by all processes of the machine (and taken by others on its host)."""
+    try:
+        user, nice, system, _, _, *rest = Path("/proc/stat").read_text().split()[1:11]
+    except OSError:
+        return None
+    return sum(int(v) for v in (user, nice, system, *rest[:3]))  # guest time is in user already
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def interleave(
+    commands: Mapping[str, Callable[[], dict[str, float]]], rounds: int
+) -> dict[str, dict[str, list[float]]]:
+    """Measure whole processes, taking turns; the first round, which fills caches, is dropped."""
+    found: dict[str, dict[str, list[float]]] = {name: {} for name in commands}
+    for i in range(rounds + 1):
+        for name, command in commands.items():
+            for key, value in command().items():
+                if i:
+                    found[name].setdefault(key, []).append(value)
+    return found
+
+
+# ---------------------------------------------------------------------------- facts and tables
+
+
+def version(distribution: str) -> str | None:
+    """The installed version; None where it is not installed."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def machine() -> list[str]:
+    """What the numbers depend on, one line each."""
+    model = family = ""
+    if Path("/proc/cpuinfo").exists():
+        info = Path("/proc/cpuinfo").read_text(errors="replace")
+        found = {k: re.search(rf"^{k}\s*:\s*(.+)$", info, re.MULTILINE) for k in _CPU_FIELDS}
+        values = {k: m[1] for k, m in found.items() if m}
+        model = values.get("model name", "")
+        if "cpu family" in values:
+            family = f" (family {values['cpu family']}, model {values.get('model', '?')})"
+    cores = f"{_cpus()} core{'s' if _cpus() > 1 else ''}"
+    return [
+        f"Machine: {model or platform.processor() or platform.machine()}{family}, {cores}, "
+        f"{platform.system()} {platform.release().split('-')[0]}, {platform.machine()}",
+        f"Python {platform.python_version()}; "
+        + ", ".join(f"{d} {v}" for d in _DISTRIBUTIONS if (v := version(d)) is not None),
+    ]
+
+
+_CPU_FIELDS = ("model name", "cpu family", "model")
+_DISTRIBUTIONS = ("chainrule", "numpy", "torch", "jax", "scikit-learn")
+
+
+def command() -> str:
+    """The command that makes these numbers again; folders of this machine are left out."""
+    words, skip = [], ""
+    for word in sys.argv[1:]:
+        name, _, value = word.partition("=")
+        if skip:
+            skip = ""
+            continue
+        if name in ("--write", "--json"):
+            skip = "" if value else name
+            continue
+        if name == "--data":
+            skip = "" if value else name
+            word = "--data FOLDER"
+        words.append(word)
+    return " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
+
+
+def duration(seconds: float) -> str:
+    """Three digits and a unit."""
+    unit, size = next(
+        (pair for pair in (("s", 1.0), ("ms", 1e-3)) if seconds >= 0.9995 * pair[1]), ("µs", 1e-6)
+    )
+    value = seconds / size
+    decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{decimals}f} {unit}"
+
+
+def spread(values: Sequence[float], text: Callable[[float], str] = duration) -> tuple[str, str]:
+    """(median, least–most)."""
+    return text(statistics.median(values)), f"{text(min(values))} – {text(max(values))}"
+
+
+def times(ratio: float) -> str:
+    return f"{ratio:.2f}×"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, aligned so that it reads well in a terminal too."""
+    lines = [list(header), *(list(r) for r in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    lines.insert(1, ["-" * w for w in widths])
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    )
+
+
+# ---------------------------------------------------------------------------- options and results
+
+
+def options(description: str | None, rounds: int) -> argparse.ArgumentParser:
+    """A parser with what every benchmark understands."""
+    parser = argparse.ArgumentParser(description=(description or "").partition("\n\n")[0])
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"default {rounds}")
+    parser.add_argument("--peers", help="comma-separated names; default: all that are installed")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every single time")
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE", help="put the tables between the file's markers"
+    )
+    return parser
+
+
+def chosen(peers: Sequence[Peer], names: str | None) -> list[Peer]:
+    """The peers asked for; without a wish, those that are installed."""
+    if names is None:
+        for p in peers:
+            if not p.installed():
+                print(f"left out: {p.label} ({p.needs} is not installed)", file=sys.stderr)
+        return [p for p in peers if p.installed()]
+    known = {p.name: p for p in peers}
+    for name in names.split(","):
+        if name not in known:
+            raise SystemExit(f"--peers: no {name!r}; known are {', '.join(known)}")
+        if not known[name].installed():
+            raise SystemExit(f"--peers: {name} needs {known[name].needs}, which is not installed")
+    return [known[name] for name in names.split(",")]
+
+
+def publish(args: argparse.Namespace, text: str, data: Any) -> None:
+    """Print the result; write it where the options say."""
+    print(text)
+    if args.json:
+        args.json.write_text(json.dumps(data, indent=1) + "\n")
+    if args.write:
+        write_section(args.write, Path(sys.argv[0]).stem, text)
+
+
+def write_section(path: Path, name: str, text: str) -> None:
+    """Replace what stands between ``<!-- name:begin -->`` and ``<!-- name:end -->``."""
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    before, found, rest = path.read_text().partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise SystemExit(f"{path} has no lines {begin} and {end}")
+    path.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}")

@@ -1,0 +1,490 @@
+"""`Trainer`: fit, evaluate, predict."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule import optim
+from chainrule.array.dtypes import Array
+from chainrule.array.errors import DataError, NonFiniteError
+from chainrule.array.random import Stream, default_stream, use_stream
+from chainrule.autograd.context import no_grad
+from chainrule.autograd.tape import Variable
+from chainrule.data import Batches, check_x
+from chainrule.data.sources import is_arrays
+from chainrule.diagnose.nonfinite import first_nonfinite
+from chainrule.metrics import get as get_metric
+from chainrule.nn.module import Module
+from chainrule.optim import lr_scheduler
+from chainrule.train import checkpoint, losses
+from chainrule.train.callbacks import Callback, Checkpoint
+from chainrule.train.history import History, as_row
+from chainrule.train.interrupt import Interrupt
+from chainrule.train.preparation import Prepared, prepare
+from chainrule.train.progress import Progress
+
+__all__ = ["Trainer"]
+
+#: Rows whose outputs are kept before the metrics take them in one go.
+_METRIC_ROWS = 16384
+
+
+class Trainer:
+    """Trains a model, measures it, predicts with it.
+
+    Arguments:
+        model: a `nn.Module`.
+        loss: a name (``"cross_entropy"``, ``"mse"``, ``"l1"``, ``"huber"``, ``"binary_cross_entropy"``,
+            ``"binary_cross_entropy_with_logits"``), or ``f(output, target)`` giving one number or one per sample.
+        optimizer: a name (``"adam"``, ``"adamw"``, ``"sgd"``), a class, an unbound optimizer such as
+            ``optim.AdamW(lr=1e-3)``, or one already bound to parameters.
+        metrics: names, functions ``f(y_true, output)`` or objects; see `metrics.get`.
+        callbacks: see `chainrule.callbacks`.
+        regularizers: functions of the model that return a penalty, added to the loss of every step.
+        schedule: of the learning rate: a name (``"cosine"``, ``"one_cycle"``, ``"step"``, ``"plateau"``), or a
+            function of the optimizer that returns a scheduler.
+        clip_norm, clip_value: clip the gradient by its norm, or each entry.
+        accumulate: batches per update. The update is that of the joint batch: ``Σ w l / Σ w`` over all of them.
+        seed: of shuffling and dropout; by default drawn from the global stream (`chainrule.seed`).
+
+    After `fit` the model is in evaluation mode.
+
+    >>> import chainrule as cr
+    >>> cr.seed(0)
+    >>> x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
+    >>> model = cr.nn.Sequential(cr.nn.Dense(1, 16), cr.nn.Tanh(), cr.nn.Dense(16, 1))
+    >>> trainer = cr.Trainer(model, loss="mse", optimizer=cr.optim.Adam(lr=0.01), metrics=[])
+    >>> history = trainer.fit((x, x**2), epochs=100)
+    >>> trainer.evaluate((x, x**2))["loss"] < 0.01
+    True
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: Any = "cross_entropy",
+        optimizer: Any = "adam",
+        metrics: Sequence[Any] | None = None,
+        callbacks: Iterable[Callback] = (),
+        regularizers: Iterable[Callable[[Module], Any]] = (),
+        schedule: Any = None,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        accumulate: int = 1,
+        seed: int | None = None,
+    ) -> None:
+        if not isinstance(model, Module):
+            raise TypeError(f"Trainer needs a chainrule.nn.Module, got {type(model).__name__}")
+        if accumulate < 1:
+            raise ValueError(f"accumulate counts batches per update, at least 1; got {accumulate}")
+        for name, value in (("clip_norm", clip_norm), ("clip_value", clip_value)):
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be positive, got {value}")
+        self.model = model
+        self.loss = losses.get(loss)
+        if metrics is None:
+            metrics = ["accuracy"] if self.loss.targets == "classes" else []
+        self.metrics = [get_metric(m, from_probabilities=self.loss.probabilities) for m in metrics]
+        self.callbacks = list(callbacks)
+        for c in self.callbacks:
+            if not isinstance(c, Callback):
+                raise TypeError(f"{c!r} is not a Callback; subclass chainrule.callbacks.Callback")
+        self.regularizers = list(regularizers)
+        self.schedule = schedule
+        if isinstance(schedule, str):
+            lr_scheduler.check(schedule)
+        self.clip_norm, self.clip_value, self.accumulate = clip_norm, clip_value, accumulate
+        self.optimizer = optim.get(optimizer, model.parameters())
+        if seed is None:
+            seed = int(default_stream().bits("trainer/seed", 1)[0] >> np.uint64(1))
+        self.stream = Stream(seed)
+        self.history = History(seed=seed)
+        self.epoch = 0  # epochs done, over all fits
+        self.step = 0  # updates done, over all fits
+        self.stop: str | None = None
+        self.resumed = False
+        self.partial = False  # updates since the last whole epoch
+        self.scheduler: Any = None
+        self.checkpoint_due: Callable[[Trainer], None] | None = None
+        self._first_epoch = 0
+        self._running = _Running()
+
+    # -- training ---------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        data: Any,
+        epochs: int = 10,
+        batch_size: int = 32,
+        validation_data: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        shuffle: bool = True,
+        resume: Any = None,
+        verbose: bool | None = None,
+    ) -> History:
+        """Train for `epochs` epochs.
+
+        Arguments:
+            data: ``(x, y)`` or ``(x, y, sample_weight)`` of arrays (NumPy, memory-mapped, pandas, polars, Arrow; uint8
+                is cast batch by batch), any re-iterable of batches, or a `data.Batches`.
+            epochs: passes over the data (with `resume`: of the whole run).
+            batch_size: samples per batch; the last may have fewer.
+            validation_data: like `data`; measured after each epoch.
+            sample_weight: ``(n,)``; the loss is ``Σ w l / Σ w``.
+            class_weight: ``"balanced"``, a dict or one weight per class; multiplies the sample weights.
+            shuffle: a new order each epoch, from the seed.
+            resume: a checkpoint file to go on from, bit for bit; True takes the `Checkpoint` callback's own file
+                if it is there.
+            verbose: None: progress on a terminal, silence elsewhere; True: a line per epoch; False: nothing.
+
+        Returns:
+            The history: loss, metrics, the same with ``val_``, learning rate and seconds for each epoch.
+
+        Raises:
+            DataError, ShapeError: for data that does not fit, before the first step.
+            NonFiniteError: when the loss becomes NaN or infinite; names the step and the first layer. The model
+                keeps the best weights so far where a callback tracks them.
+
+        Ctrl-C finishes the step, restores the best weights a callback tracks, and returns; the history says
+        ``stopped == "interrupted"``. A second Ctrl-C stops at once.
+        """
+        if not isinstance(epochs, int) or epochs < 0:
+            raise ValueError(f"epochs must be a whole number, not {epochs!r}")
+        train = prepare(
+            data, self.model, self.loss, batch_size=batch_size, shuffle=shuffle, sample_weight=sample_weight,
+            class_weight=class_weight, training=True,
+        )  # fmt: skip
+        valid = None
+        if validation_data is not None:
+            valid = prepare(
+                validation_data, self.model, self.loss, batch_size=max(batch_size, 1024), name="validation"
+            )
+        steps = None if train.batches.n_batches is None else -(-train.batches.n_batches // self.accumulate)
+        self._first_epoch = self.epoch
+        self.history = History(seed=self.stream.seed)
+        self._running = _Running()
+        self.scheduler = self._make_schedule(steps, epochs)
+        self.stop, self.resumed, self.partial = None, False, False
+        start_batch = self._resume(resume, train, batch_size)
+        last = self._first_epoch + epochs
+        done = 0 if steps is None else (self.epoch - self._first_epoch) * steps + start_batch // self.accumulate
+        progress = Progress(verbose, last - self._first_epoch, steps, done)
+        began = time.perf_counter()
+        with use_stream(self.stream), np.errstate(all="ignore"), Interrupt() as interrupt:
+            self._tell("on_fit_start")
+            try:
+                while self.epoch < last and self.stop is None:
+                    self._one_epoch(train, valid, start_batch, progress, interrupt)
+                    start_batch = 0
+            finally:
+                progress.close()
+                self.history.seconds += time.perf_counter() - began
+                self.history.stopped = self.stop or "epochs"
+                self._tell("on_fit_end")
+                self.model.eval()
+        if interrupt.asked:
+            progress.say(self._interrupted_text())
+        return self.history
+
+    def _interrupted_text(self) -> str:
+        best = self.history.best_epoch
+        kept = f"the best weights so far (epoch {best + 1})" if best is not None else "its latest weights"
+        return f"interrupted after step {self.step}: the model keeps {kept}"
+
+    def _make_schedule(self, steps: int | None, epochs: int) -> Any:
+        if self.schedule is None:
+            return None
+        if isinstance(self.schedule, str):
+            return lr_scheduler.get(self.schedule, self.optimizer, epochs=epochs, steps_per_epoch=steps)
+        return self.schedule(self.optimizer)
+
+    def _tell(self, event: str, *args: Any) -> None:
+        for c in self.callbacks:
+            getattr(c, event)(self, *args)
+
+    def _one_epoch(
+        self, train: Prepared, valid: Prepared | None, start: int, progress: Progress, interrupt: Interrupt
+    ) -> None:
+        began = time.perf_counter()
+        model, running = self.model, self._running
+        model.train()
+        self._tell("on_epoch_start", self.epoch)
+        number = self.epoch - self._first_epoch
+        pending = 0.0  # weight of the batches not yet updated on
+        waiting = 0
+        batches = train.epoch(self.epoch, start, self.stream)
+        batch = None
+        for batch in batches:
+            weight = train.weight(batch)
+            value, w = self._gradient(batch, weight)
+            running.add(value, w)
+            self._measure(running, batch.y, weight)
+            pending += w
+            waiting += 1
+            running.batch = batch.index + 1
+            if waiting == self.accumulate:
+                self._update(pending, batch)
+                pending, waiting = 0.0, 0
+                progress.step(value, number)
+                self._tell("on_step_end", self.step, value)
+                if interrupt.asked:
+                    self.stop = "interrupted"
+                if self.stop is not None:
+                    batches.close()
+                    return
+        if waiting and batch is not None:
+            self._update(pending, batch)
+            progress.step(running.last, number)
+            self._tell("on_step_end", self.step, running.last)
+        self._finish_epoch(valid, began, progress, number)
+
+    def _finish_epoch(
+        self, valid: Prepared | None, began: float, progress: Progress, number: int
+    ) -> None:
+        logs: dict[str, float] = {"loss": self._running.mean()}
+        logs.update(self._computed(self._running))
+        self._running = _Running()
+        self.partial = False
+        if valid is not None:
+            logs.update((f"val_{k}", v) for k, v in self._evaluated(valid).items())
+        logs["lr"] = float(self.optimizer.param_groups[0]["lr"])
+        logs["seconds"] = time.perf_counter() - began
+        logs = as_row(logs)
+        self.history.append(logs)
+        progress.epoch(number, logs)
+        if self.scheduler is not None and self.scheduler.interval == "epoch":
+            if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
+                self.scheduler.step(logs.get("val_loss", logs["loss"]))
+            else:
+                self.scheduler.step()
+        done = self.epoch
+        self.epoch += 1
+        self._tell("on_epoch_end", done, logs)
+        if self.checkpoint_due is not None:  # after every callback has its say
+            write, self.checkpoint_due = self.checkpoint_due, None
+            write(self)
+
+    def _gradient(self, batch: Any, weight: Any) -> tuple[float, float]:
+        """Add the gradient of a batch; its loss and total weight."""
+        total_weight = float(len(batch.x)) if weight is None else float(weight.sum())
+        if total_weight == 0:  # nobody counts
+            return 0.0, 0.0
+        output = self.model(batch.x)
+        if batch.y is None:
+            raise DataError("training needs targets: batches must be (x, y) or (x, y, weight)")
+        loss = self.loss.mean(output, batch.y, weight)
+        value = loss._data.item()
+        if not math.isfinite(value):
+            raise NonFiniteError(self._explain(value, batch))
+        self._running.output = output._data
+        for r in self.regularizers:
+            loss = loss + r(self.model)
+        loss.backward(None if self.accumulate == 1 else np.asarray(total_weight, loss.dtype))
+        return value, total_weight
+
+    def _explain(self, value: float, batch: Any) -> str:
+        where = first_nonfinite(self.model, batch.x)
+        lr = self.optimizer.param_groups[0]["lr"]
+        largest = float(np.max(np.abs(batch.x), initial=0))
+        first = f"First, {where}. " if where else "Every layer's output is finite: it arose in the loss itself. "
+        return (
+            f"the loss became {value} at step {self.step + 1} (epoch {self.epoch + 1}, batch {batch.index}). {first}"
+            f"Try a smaller learning rate (now {lr:g}), clip_norm=1.0, or inputs scaled to about 1 (the largest here "
+            f"is {largest:g})"
+        )
+
+    def _update(self, weight: float, batch: Any) -> None:
+        """One step of the optimizer on the gradient added up so far."""
+        optimizer = self.optimizer
+        if self.accumulate > 1 and weight:
+            for group in optimizer.param_groups:
+                for p in group["params"]:
+                    if p._grad is not None:
+                        g = p._grad._data if isinstance(p._grad, Variable) else p._grad
+                        np.divide(g, weight, out=g)
+        if self.clip_value is not None:
+            optim.clip_grad_value(self._trained(), self.clip_value)
+        if self.clip_norm is not None:
+            norm = float(optim.clip_grad_norm(self._trained(), self.clip_norm))
+            if not math.isfinite(norm):
+                optimizer.zero_grad()
+                raise NonFiniteError(
+                    f"the gradient became {norm} at step {self.step + 1} (epoch {self.epoch + 1}, batch "
+                    f"{batch.index}) while the loss was finite; the parameters are those of the step before. Try a "
+                    "smaller learning rate or inputs scaled to about 1"
+                )
+        optimizer.step()
+        optimizer.zero_grad()
+        self.step += 1
+        self.partial = True
+        if self.scheduler is not None and self.scheduler.interval == "step":
+            self.scheduler.step()
+
+    def _trained(self) -> list[Any]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    # -- metrics ------------------------------------------------------------------------------------
+
+    def _measure(self, running: _Running, y: Any, weight: Any) -> None:
+        if not self.metrics or running.output is None:
+            return
+        running.keep(y, weight)
+        mid_epoch = any(isinstance(c, Checkpoint) and c.every_steps for c in self.callbacks)
+        if running.rows >= _METRIC_ROWS and not mid_epoch:
+            self._take(running)
+
+    def _take(self, running: _Running) -> None:
+        y, output, weight = running.kept()
+        if output is not None:
+            for m in self.metrics:
+                if not running.started:
+                    m.reset()
+                m.update(y, output, weight)
+            running.started = True
+
+    def _computed(self, running: _Running) -> dict[str, float]:
+        self._take(running)
+        return {m.name: m.compute() for m in self.metrics} if running.started else {}
+
+    # -- measuring and predicting -----------------------------------------------------------------------
+
+    def evaluate(
+        self, data: Any, batch_size: int = 1024, sample_weight: Any = None
+    ) -> dict[str, float]:
+        """Loss and metrics on `data` (as in `fit`), in evaluation mode.
+
+        >>> import chainrule as cr
+        >>> model = cr.nn.Sequential(cr.nn.Dense(2, 3))
+        >>> sorted(cr.Trainer(model).evaluate((np.zeros((4, 2)), np.array([0, 1, 2, 0]))))
+        ['accuracy', 'loss']
+        """
+        prepared = prepare(data, self.model, self.loss, batch_size=batch_size, sample_weight=sample_weight)
+        with np.errstate(all="ignore"):
+            return as_row(self._evaluated(prepared))
+
+    def _evaluated(self, prepared: Prepared) -> dict[str, float]:
+        running = _Running()
+        with _evaluating(self.model), no_grad():
+            for batch in prepared.epoch(0):
+                weight = prepared.weight(batch)
+                w = float(len(batch.x)) if weight is None else float(weight.sum())
+                if w == 0:
+                    continue
+                if batch.y is None:
+                    raise DataError("evaluation needs targets: batches must be (x, y) or (x, y, weight)")
+                output = self.model(batch.x)
+                running.add(self.loss.mean(output, batch.y, weight)._data.item(), w)
+                running.output = output._data
+                if self.metrics:
+                    running.keep(batch.y, weight)
+                    if running.rows >= _METRIC_ROWS:
+                        self._take(running)
+            return {"loss": running.mean(), **self._computed(running)}
+
+    def predict(self, x: Any, batch_size: int = 1024) -> Array:
+        """The model's output for x, as an array; nothing is recorded and dropout is off.
+
+        Arguments:
+            x: an array ``(n, …)``, a table, or a re-iterable of batches.
+            batch_size: rows computed at a time.
+
+        >>> import chainrule as cr
+        >>> cr.Trainer(cr.nn.Sequential(cr.nn.Dense(2, 3))).predict(np.zeros((4, 2))).shape
+        (4, 3)
+        """
+        model = self.model
+        with _evaluating(model), no_grad():
+            if type(x) is np.ndarray and 0 < len(x) <= batch_size:
+                return _array(model(x.astype(model.dtype, copy=False)))
+            if isinstance(x, Batches) or not is_arrays(x):
+                source = x if isinstance(x, Batches) else Batches(x)
+            else:
+                source = Batches(check_x(x, "x", model.dtype), batch_size=batch_size)
+            outputs = [_array(model(b.x)) for b in source.epoch(0, dtype=model.dtype)]
+        return np.concatenate(outputs)
+
+    # -- checkpoints ----------------------------------------------------------------------------------------
+
+    def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
+        """Write model, optimizer, schedule, random stream, history and position, so that training can go on."""
+        checkpoint.write(self, path)
+
+    def _resume(self, resume: Any, train: Prepared, batch_size: int) -> int:
+        """Load a checkpoint if asked; the batch to start from."""
+        if resume is None or resume is False:
+            return 0
+        if resume is True:
+            own = next((c.path for c in self.callbacks if isinstance(c, Checkpoint)), None)
+            if own is None or "{" in own:
+                raise ValueError("resume=True needs a Checkpoint callback with one path; or pass the file's path")
+            if not os.path.exists(own):
+                return 0
+            resume = own
+        self.resumed = True
+        return checkpoint.read(self, resume)
+
+
+class _Running:
+    """Sums over an epoch so far."""
+
+    __slots__ = ("_kept", "batch", "last", "loss", "output", "rows", "started", "weight")
+
+    def __init__(self) -> None:
+        self.loss = self.weight = self.last = 0.0
+        self.batch = 0  # the next batch of the epoch
+        self.rows = 0
+        self.output: Any = None
+        self.started = False  # whether the metrics have taken outputs of this epoch
+        self._kept: list[tuple[Any, Any, Any]] = []
+
+    def add(self, value: float, weight: float) -> None:
+        self.loss += value * weight
+        self.weight += weight
+        self.last = value
+
+    def mean(self) -> float:
+        if not self.weight:
+            raise DataError("there is nothing to measure: no rows, or every weight is zero")
+        return self.loss / self.weight
+
+    def keep(self, y: Any, weight: Any) -> None:
+        self._kept.append((y, self.output, weight))
+        self.rows += len(self.output)
+        self.output = None
+
+    def kept(self) -> tuple[Any, Any, Any]:
+        """Targets, outputs and weights since the last call, joined; None where there are none."""
+        parts, self._kept, self.rows = self._kept, [], 0
+        if not parts:
+            return None, None, None
+        y, output, weight = zip(*parts, strict=True)
+        weights = None if weight[0] is None else np.concatenate(weight)
+        return np.concatenate(y), np.concatenate(output), weights
+
+
+class _evaluating:
+    """The model in evaluation mode inside the block; no write at all where it is already."""
+
+    def __init__(self, model: Module) -> None:
+        self.model = model
+        self.training = model.training
+
+    def __enter__(self) -> None:
+        if self.training:
+            self.model.eval()
+
+    def __exit__(self, *_: object) -> None:
+        if self.training:
+            self.model.train()
+
+
+def _array(output: Any) -> Array:
+    raw: Array = output._data if isinstance(output, Variable) else np.asarray(output)
+    return raw

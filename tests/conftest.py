@@ -1,0 +1,47 @@
+"""What every test stands on: no deadlines, the same draws, and no oracle skipped in CI."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Generator
+
+import hypothesis
+import pytest
+
+from chainrule.array import random
+
+# a shared machine may pause anything for longer than the usual deadline of 200 ms
+hypothesis.settings.register_profile("chainrule", deadline=None)
+hypothesis.settings.load_profile("chainrule")
+
+#: What a skip for want of another library says: `pytest.importorskip`, or the fixtures of a room.
+_ABSENT = re.compile(r"could not import|oracle", re.IGNORECASE)
+
+
+@pytest.fixture(autouse=True)
+def _same_draws() -> None:
+    """Every test begins at the same place of the random stream, whatever ran before it."""
+    random.seed(0)
+
+
+def _forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """CI installs the libraries that serve as oracles: there, a test without one has failed."""
+    skipped = report.outcome == "skipped" and not hasattr(report, "wasxfail")
+    if skipped and os.environ.get("CI") and _ABSENT.search(str(report.longrepr)):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but CI must run it: {report.longrepr}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _forbid_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _forbid_skip(report)
+    return report
