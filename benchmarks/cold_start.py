@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import harness
@@ -85,7 +85,9 @@ COMMANDS = {
 }
 
 
-def run(arguments: Sequence[str], folder: str) -> Callable[[], dict[str, float]]:
+def run(
+    arguments: Sequence[str], folder: str, env: Mapping[str, str]
+) -> Callable[[], dict[str, float]]:
     """One whole process; the time ends when it has ended."""
 
     def measure() -> dict[str, float]:
@@ -93,7 +95,11 @@ def run(arguments: Sequence[str], folder: str) -> Callable[[], dict[str, float]]
         path.unlink(missing_ok=True)
         start = time.perf_counter()
         done = subprocess.run(
-            [sys.executable, *arguments, str(path)], capture_output=True, text=True, cwd=folder
+            [sys.executable, *arguments, str(path)],
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env=env,
         )
         seconds = time.perf_counter() - start
         if done.returncode or not path.exists():
@@ -111,20 +117,20 @@ def run(arguments: Sequence[str], folder: str) -> Callable[[], dict[str, float]]
 
 
 def main() -> None:
-    args = harness.options(__doc__, rounds=10).parse_args()
+    args = harness.options(__doc__, 10, PEERS).parse_args()
     peers = harness.chosen(PEERS, args.peers)
-    with tempfile.TemporaryDirectory() as folder:
-        found = harness.interleave({p.name: run(COMMANDS[p.name], folder) for p in peers}, args.rounds)
+    with tempfile.TemporaryDirectory() as folder, harness.installed() as env:
+        commands = {p.name: run(COMMANDS[p.name], folder, env) for p in peers}
+        found = harness.interleave(commands, args.rounds)
     rows = []
-    for p in peers:
-        seconds = found[p.name]["seconds"]
-        middle, around = harness.spread(seconds)
-        pairs = zip(seconds, found[peers[0].name]["seconds"], strict=True)
-        ratio = harness.times(statistics.median(a / b for a, b in pairs))
-        accuracy = statistics.median(found[p.name]["accuracy"])
-        rows.append((p.label, middle, around, ratio, f"{accuracy:.1%}"))
+    for p, row in zip(
+        peers, harness.compared({n: f["seconds"] for n, f in found.items()}), strict=True
+    ):
+        rows.append((p.label, *row[1:], f"{statistics.median(found[p.name]['accuracy']):.1%}"))
     header = ("", "median", "least – most", f"median ratio to {peers[0].name}", "test accuracy")
-    harness.publish(args, harness.section(args.rounds, harness.table(header, rows)), found)
+    harness.publish(
+        args, harness.section(f"{args.rounds} rounds", harness.table(header, rows)), found
+    )
 
 
 if __name__ == "__main__":

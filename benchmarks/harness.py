@@ -12,6 +12,7 @@ where both sides ran within seconds of each other, and the median of these ratio
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -20,8 +21,9 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,9 +143,6 @@ class Result:
     #: share of the machine's CPU time that went to other processes, block by block
     others: list[float]
 
-    def ratios(self, peer: str, reference: str) -> list[float]:
-        return [a / b for a, b in zip(self.times[peer], self.times[reference], strict=True)]
-
 
 def measure(workers: Sequence[Worker], case: str, rounds: int, seconds: float) -> Result:
     """Let every worker prepare the case, then time blocks of about `seconds`, taking turns."""
@@ -216,6 +215,16 @@ def interleave(
     return found
 
 
+@contextlib.contextmanager
+def installed() -> Iterator[dict[str, str]]:
+    """The environment in which every package has compiled Python files, as after its installation:
+    in a folder of their own, which the first round fills, whatever a checkout or a shell has."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {
+            "PYTHONPYCACHEPREFIX": folder
+        }
+
+
 # ---------------------------------------------------------------------------- facts and tables
 
 
@@ -278,13 +287,19 @@ def duration(seconds: float) -> str:
     return f"{value:.{decimals}f} {unit}"
 
 
-def spread(values: Sequence[float], text: Callable[[float], str] = duration) -> tuple[str, str]:
-    """(median, least–most)."""
-    return text(statistics.median(values)), f"{text(min(values))} – {text(max(values))}"
+def spread(values: Sequence[float]) -> tuple[str, str]:
+    """(median, least – most), of durations."""
+    return duration(statistics.median(values)), f"{duration(min(values))} – {duration(max(values))}"
 
 
-def times(ratio: float) -> str:
-    return f"{ratio:.2f}×"
+def compared(measured: Mapping[str, Sequence[float]]) -> list[tuple[str, str, str, str]]:
+    """A table's rows: name, median, least to most, and the median ratio to the first in a round."""
+    reference = next(iter(measured.values()))
+    rows = []
+    for name, seconds in measured.items():
+        ratios = (a / b for a, b in zip(seconds, reference, strict=True))
+        rows.append((name, *spread(seconds), f"{statistics.median(ratios):.2f}×"))
+    return rows
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -301,12 +316,20 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 # ---------------------------------------------------------------------------- options and results
 
 
-def options(description: str | None, rounds: int) -> argparse.ArgumentParser:
+def options(
+    description: str | None, rounds: int | None = None, peers: Sequence[Peer] = ()
+) -> argparse.ArgumentParser:
     """A parser with what every benchmark understands."""
-    parser = argparse.ArgumentParser(description=(description or "").partition("\n\n")[0])
-    parser.add_argument("--rounds", type=int, default=rounds, help=f"default {rounds}")
-    parser.add_argument("--peers", help="comma-separated names; default: all that are installed")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every single time")
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    if rounds is not None:
+        parser.add_argument("--rounds", type=int, default=rounds, help=f"default {rounds}")
+    if peers:
+        parser.add_argument(
+            "--peers", help=f"comma-separated; of {', '.join(p.name for p in peers)}"
+        )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every single value")
     parser.add_argument(
         "--write", type=Path, metavar="FILE", help="put the tables between the file's markers"
     )
@@ -327,6 +350,12 @@ def chosen(peers: Sequence[Peer], names: str | None) -> list[Peer]:
         if not known[name].installed():
             raise SystemExit(f"--peers: {name} needs {known[name].needs}, which is not installed")
     return [known[name] for name in names.split(",")]
+
+
+def section(conditions: str, *parts: str) -> str:
+    """Tables under what they depend on."""
+    head = [*machine(), f"`{command()}`: {conditions}"]
+    return "\n\n".join(["  \n".join(head), *parts])
 
 
 def publish(args: argparse.Namespace, text: str, data: Any) -> None:

@@ -52,12 +52,7 @@ def report(results: Sequence[Result], workers: Sequence[Worker], reference: str)
     label = {w.peer.name: w.peer.label for w in workers}
     parts = []
     for r in results:
-        rows = []
-        for name, values in r.times.items():
-            ratios = r.ratios(name, reference)
-            middle, around = harness.spread(values)
-            ratio, _ = harness.spread(ratios, harness.times)
-            rows.append((label[name], middle, around, ratio))
+        rows = harness.compared({label[name]: values for name, values in r.times.items()})
         header = ("", "median", "least – most", f"median ratio to {reference}")
         parts.append(f"**{CASES[r.case].title}**\n\n" + harness.table(header, rows))
     rows = [(w.peer.label, str(w.facts["products"]), str(w.facts["threads"])) for w in workers]
@@ -72,7 +67,7 @@ def report(results: Sequence[Result], workers: Sequence[Worker], reference: str)
 
 
 def main() -> None:
-    parser = harness.options(__doc__, rounds=15)
+    parser = harness.options(__doc__, 15, peers())
     parser.add_argument("--seconds", type=float, default=0.25, help="length of a block; 0.25")
     parser.add_argument("--cpus", type=int, help="give every worker only so many CPUs (Linux)")
     parser.add_argument(
@@ -105,13 +100,8 @@ def main() -> None:
     finally:
         for w in workers:
             w.close()
-    text = "\n".join(
-        [
-            *(f"{line}  " for line in harness.machine()),
-            f"`{harness.command()}`: {args.rounds} rounds, blocks of {args.seconds} s",
-            "",
-            report(results, workers, reference),
-        ]
+    text = harness.section(
+        f"{args.rounds} rounds, blocks of {args.seconds} s", report(results, workers, reference)
     )
     harness.publish(args, text, {r.case: r.times for r in results})
 

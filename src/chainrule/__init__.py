@@ -92,7 +92,10 @@ if TYPE_CHECKING:  # the same tables, in the form that type checkers and editors
     from chainrule.ops.tensor import asarray as asarray
     from chainrule.ops.tensor import from_numpy as from_numpy
     from chainrule.ops.tensor import tensor as tensor
+    from chainrule.serialize.model import load as load
+    from chainrule.serialize.model import save as save
     from chainrule.train import callbacks as callbacks
+    from chainrule.train.trainer import Trainer as Trainer
 else:  # hidden from type checkers, for whom a misspelt name would otherwise be Any
     __all__ = ["__version__", *sorted([*_NAMES, *_MODULES])]
 

@@ -72,10 +72,18 @@ def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
     return np.add.reduce(x, axis=axes, keepdims=True).reshape(shape)
 
 
-def one_hot(labels: Array, like: Array, axis: int = -1) -> Array:
-    """True at the entry along `axis` that the label names; `labels` has length 1 on that axis."""
-    n = like.shape[axis]
+def one_hot(labels: Array, like: Array | tuple[int, ...], axis: int = -1) -> Array:
+    """True at the entry along `axis` that the label names; `labels` has length 1 on that axis.
+
+    `like` is an array with the classes on `axis`, or its shape.
+
+    >>> one_hot(np.array([[2], [0]]), (2, 3))
+    array([[False, False,  True],
+           [ True, False, False]])
+    """
+    full = like if isinstance(like, tuple) else like.shape
+    n = full[axis]
     classes = np.arange(n, dtype=labels.dtype if labels.dtype.kind in "iu" else np.int64)
-    shape = [1] * like.ndim
+    shape = [1] * len(full)
     shape[axis] = n
     return np.equal(labels, classes.reshape(shape))

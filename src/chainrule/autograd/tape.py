@@ -256,15 +256,19 @@ def record(
     outputs: tuple[Any, ...],
     residuals: tuple[Any, ...],
     attrs: dict[str, Any],
+    tracked: Sequence[bool] | None = None,
 ) -> tuple[Any, ...]:
-    """Tensors for the outputs of an operation that has run; on the tape if anything requires it."""
+    """Tensors for the outputs of an operation that has run; on the tape if anything requires it.
+
+    `tracked` marks the inputs that a derivative can reach (None: all).
+    """
     if not state.enabled:
         return _wrapped(op, args, outputs, None)
     edges: list[Any] = []
     needed: list[bool] = []
     track = False
-    for a in args:
-        if isinstance(a, Variable) and a.requires_grad:
+    for k, a in enumerate(args):
+        if isinstance(a, Variable) and a.requires_grad and (tracked is None or tracked[k]):
             track = True
             needed.append(True)
             edges.append(a if a._node is None else (a._node, a._index))
@@ -407,7 +411,7 @@ def backward(
                     caught[edge] = _Sum(g)
         elif (found := leaves.get(id(edge))) is not None:
             found[1].add(g)
-        else:
+        elif edge.requires_grad:
             leaves[id(edge)] = (edge, _Sum(g))
 
     for root, g in zip(roots, cotangents, strict=True):

@@ -34,6 +34,13 @@ def _leaf(x: Any, name: str = "argument") -> Any:
     return t
 
 
+def _release(leaves: Sequence[Any]) -> None:
+    """A transformation is done with its leaves: what it returns does not depend on them."""
+    for t in leaves:
+        if t._node is None:
+            t.requires_grad = False
+
+
 def _ones(y: Any, what: str) -> Any:
     if not isinstance(y, Variable):
         raise TypeError(
@@ -131,7 +138,7 @@ def _closes_over_tape(y: Any, xs: Sequence[Any]) -> bool:
     """Whether y also depends on leaves outside xs, such as a model's parameters."""
     own = {id(x) for x in xs}
     return any(
-        e is not None and type(e) is not tuple and id(e) not in own
+        e is not None and type(e) is not tuple and e.requires_grad and id(e) not in own
         for node in tape._reachable([y])
         for e in node.edges
     )
@@ -155,6 +162,7 @@ def value_and_grad(
             start = _ones(y, "grad")
             keep = recording and _closes_over_tape(y, xs)
             results = _pull([y], [start], xs, create_graph=keep)
+        _release(xs)
         value = y if keep else Variable._wrap(y._data)
         return value, results[0] if isinstance(argnums, int) else tuple(results)
 
@@ -267,6 +275,7 @@ def jacobian(f: Callable[..., Any]) -> Callable[..., Any]:
                 rows += _pull(
                     [y], [g.reshape(y._data.shape)], [leaf], create_graph=keep, retain=True
                 )
+            _release([leaf])
             shape = (*y._data.shape, *leaf._data.shape)
             if not keep:
                 stacked = np.array([r._data for r in rows], leaf._data.dtype)

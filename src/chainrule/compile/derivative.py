@@ -31,32 +31,53 @@ class Derivative:
 
 def derive(program: Program, wanted: Sequence[bool]) -> Derivative:
     """The vector-Jacobian product of `program` for the inputs marked in `wanted`."""
-    ys = [symbol(_fresh("y", k, program)) for k in range(len(program.outputs))]
-    gs = [symbol(_fresh("g", k, program)) for k in range(len(program.outputs))]
-    cotangents = _reverse(program, gs)
-    # a scalar program's output stands for itself in its own derivative (exp: g y)
-    known = {o: y for o, y in zip(program.outputs, ys, strict=True) if isinstance(o, Expr)}
-    known = {o: y for o, y in known.items() if o.op != "input"}
+    ys, gs = fresh_symbols(program)
+    known = {
+        o: y for o, y in zip(program.outputs, ys, strict=True) if isinstance(o, Expr) and o.op != "input"
+    }
+    derived, sources = select(
+        f"{program.name}_vjp",
+        cotangents_of(program, gs, wanted),
+        known,
+        (("x", program.inputs), ("y", ys), ("g", gs)),
+    )
+    return Derivative(derived, sources)
+
+
+def fresh_symbols(program: Program) -> tuple[list[Expr], list[Expr]]:
+    """Symbols for the outputs of a program and for their cotangents."""
+    n = len(program.outputs)
+    return (
+        [symbol(_fresh("y", k, program)) for k in range(n)],
+        [symbol(_fresh("g", k, program)) for k in range(n)],
+    )
+
+
+def cotangents_of(program: Program, gs: Sequence[Expr], wanted: Sequence[bool]) -> list[Expr]:
+    """The cotangent of each wanted input; where it is constant, zeros in the input's shape."""
+    total = _reverse(program, gs)
+    cotangents = [total.get(x, 0.0) for x, w in zip(program.inputs, wanted, strict=True) if w]
+    return [
+        c if isinstance(c, Expr) else make("zeros_like", (x,))
+        for c, x in zip(
+            cotangents, [x for x, w in zip(program.inputs, wanted, strict=True) if w], strict=True
+        )
+    ]
+
+
+def select(
+    name: str,
+    outputs: Sequence[Expr],
+    known: dict[Expr, Expr],
+    roles: Sequence[tuple[str, Sequence[Expr]]],
+) -> tuple[Program, tuple[Source, ...]]:
+    """A program of `outputs` in which known values are read, with only the inputs it needs."""
     memo: dict[Expr, Any] = {}
-    outputs = tuple(
-        _substitute(cotangents.get(x, 0.0), known, memo)
-        for x, want in zip(program.inputs, wanted, strict=True)
-        if want
-    )
-    # a constant cotangent still needs its input's shape
-    outputs = tuple(
-        o if isinstance(o, Expr) else make("zeros_like", (x,))
-        for o, x in zip(outputs, [x for x, w in zip(program.inputs, wanted, strict=True) if w], strict=True)
-    )
-    used = {e for e in walk(outputs) if e.op == "input"}
-    sources: list[Source] = []
-    inputs: list[Expr] = []
-    for role, symbols in (("x", program.inputs), ("y", ys), ("g", gs)):
-        for k, s in enumerate(symbols):
-            if s in used:
-                sources.append((role, k))
-                inputs.append(s)
-    return Derivative(Program(f"{program.name}_vjp", tuple(inputs), outputs), tuple(sources))
+    replaced = tuple(_substitute(o, known, memo) for o in outputs)
+    used = {e for e in walk(replaced) if e.op == "input"}
+    found = [((role, k), s) for role, symbols in roles for k, s in enumerate(symbols) if s in used]
+    program = Program(name, tuple(s for _, s in found), replaced)
+    return program, tuple(source for source, _ in found)
 
 
 def _fresh(stem: str, k: int, program: Program) -> str:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
+import numpy as np
+
 from chainrule.array.primitives import PRIMITIVES
 
 __all__ = ["Expr", "Operand", "Program", "SYMBOLS", "walk"]
@@ -161,12 +163,12 @@ def make(op: str, args: tuple[Any, ...], attrs: tuple[tuple[str, Any], ...] = ()
 def apply(op: str, *args: Any, **attrs: Any) -> Any:
     """`op` on symbols, after the few simplifications that are exact for every float."""
     for a in args:
-        if not isinstance(a, Expr | float | int):
+        if not isinstance(a, Expr | float | int) or isinstance(a, np.generic):
             raise TypeError(
                 f"xp.{op} in a formula got {type(a).__name__}; a formula's constants must be Python "
                 "numbers (a NumPy scalar would turn float32 into float64). Arrays go in as arguments"
             )
-    simple = _simplify(op, args)
+    simple = _simplify(op, args, attrs)
     if simple is not None:
         return simple
     return make(op, args, tuple(sorted(attrs.items())))
@@ -176,11 +178,12 @@ def _is(a: Any, value: float) -> bool:
     return not isinstance(a, Expr) and a == value
 
 
-def _simplify(op: str, args: tuple[Any, ...]) -> Any:
+def _simplify(op: str, args: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
     if args and not any(isinstance(a, Expr) for a in args):
         if op in ("stop_gradient", "broadcast_to", "sum_to", "call"):
             return args[0]
-        value = PRIMITIVES[op].numpy(*args)
+        with np.errstate(all="ignore"):
+            value = PRIMITIVES[op].numpy(*args, **attrs)
         return bool(value) if PRIMITIVES[op].kind == "test" else float(value)
     match op, args:
         case "multiply", (a, b):

@@ -1,80 +1,110 @@
-"""Run a program: one printed function per set of shapes, printed at first use and kept."""
+"""Run a program: one printed function per signature, printed at first use and kept."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from chainrule.compile.expression import Program
+from chainrule.compile.lower import Signature
 from chainrule.compile.print_numpy import compile_numpy, function_name, print_numpy
-from chainrule.compile.schedule import schedule
+from chainrule.compile.schedule import Schedule, schedule
 
 __all__ = ["Kernel"]
 
-_functions: dict[tuple[str, str], Callable[..., Any]] = {}
-_lock = threading.Lock()
 _MOST_PLANS = 1024  # a stream of ever new shapes must not fill the memory
+_FLOAT32 = np.dtype(np.float32)
+_ndarray = np.ndarray
 
 
 class Kernel:
     """A program as a function of arrays, returning a tuple of arrays.
 
-    `borrow`: a result may be one of the arguments itself (for cotangents, which are borrowed);
-    otherwise it is always new memory. `donated` arguments may be overwritten. `into` maps an output's
-    position to that of the input whose memory receives it; the input array itself is then returned.
+    Arguments:
+        program: what to compute.
+        borrow: a result may be one of the arguments itself (for cotangents, which are borrowed);
+            otherwise it never is, though a squeezed or broadcast argument is a view of it.
+        donated: positions of arguments that may be overwritten.
+        into: output position -> position of the argument whose memory receives it. That argument
+            itself is then the result. Every output is computed from the arguments as they came,
+            in whatever order they are written. The arguments must not overlap one another.
+
+    Called with arrays and Python numbers, one per input of the program. An operation runs in the
+    widest floating type among the arguments with dimensions; numbers and 0-d arrays follow.
+
+    >>> from chainrule.compile.trace import trace
+    >>> sgd = trace(lambda xp, p, g, lr: p - lr * g, ["p", "g", "lr"], "sgd")
+    >>> step = Kernel(sgd, into={0: 0})
+    >>> p = np.ones(3)
+    >>> step(p, np.ones(3), 0.5)[0] is p, p
+    (True, array([0.5, 0.5, 0.5]))
+    >>> print(step.source((3,), (3,), ()))
+    def sgd(p, g, lr):
+        t0 = multiply(lr, g)
+        subtract(p, t0, out=p)
+        return p,
     """
 
-    __slots__ = ("_plans", "borrow", "donated", "into", "program")
+    __slots__ = ("_functions", "_lock", "_plans", "borrow", "donated", "into", "program")
 
     def __init__(
         self,
         program: Program,
         borrow: bool = False,
         donated: tuple[int, ...] = (),
-        into: dict[int, int] | None = None,
+        into: Mapping[int, int] | None = None,
     ) -> None:
         self.program = program
         self.borrow = borrow
         self.donated = donated
-        self.into = into or {}
+        self.into = dict(into or {})
+        if len(set(self.into.values())) < len(self.into):
+            raise ValueError(f"{program.name}: two outputs cannot go into one input: {self.into}")
         self._plans: dict[Any, Callable[..., tuple[Any, ...]]] = {}
+        self._functions: dict[str, Callable[..., tuple[Any, ...]]] = {}
+        self._lock = threading.Lock()
 
     def __call__(self, *arrays: Any) -> tuple[Any, ...]:
-        key = tuple([getattr(a, "shape", ()) for a in arrays])
+        key = tuple([(a.shape, a.dtype) if type(a) is _ndarray else _kind(a) for a in arrays])
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plan(key)
         return plan(*arrays)
 
-    def source(self, *shapes: tuple[int, ...]) -> str:
-        """The NumPy text that runs for these shapes."""
-        return print_numpy(schedule(self.program, shapes, self.donated), not self.borrow)
+    def source(self, *shapes: tuple[int, ...], dtype: Any = _FLOAT32) -> str:
+        """The NumPy text that runs for arrays of these shapes and one type."""
+        return print_numpy(self._schedule([(tuple(s), np.dtype(dtype)) for s in shapes]))
 
-    def _plan(self, shapes: tuple[tuple[int, ...], ...]) -> Callable[..., tuple[Any, ...]]:
-        s = schedule(self.program, shapes, self.donated)
-        source, name = print_numpy(s, not self.borrow), function_name(s)
-        with _lock:
-            function = _functions.get((name, source))
-            if function is None:
-                function = _functions[name, source] = compile_numpy(source, name)
-            if self.into:
-                function = self._written(function)
+    def _schedule(self, signature: Signature) -> Schedule:
+        if len(signature) != len(self.program.inputs):
+            names = ", ".join(map(str, self.program.inputs))
+            raise TypeError(
+                f"{self.program.name} takes {len(self.program.inputs)} arrays ({names}), "
+                f"{len(signature)} were given"
+            )
+        return schedule(self.program, signature, self.donated, self.into, not self.borrow)
+
+    def _plan(self, signature: Any) -> Callable[..., tuple[Any, ...]]:
+        s = self._schedule(signature)
+        source = print_numpy(s)
+        with self._lock:
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
-            self._plans[shapes] = function
+                self._functions.clear()
+            function = self._functions.get(source)
+            if function is None:
+                function = self._functions[source] = compile_numpy(source, function_name(s))
+            self._plans[signature] = function
         return function
 
-    def _written(self, function: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
-        """`function` with its outputs copied into the inputs of `into`."""
 
-        def written(*arrays: Any) -> tuple[Any, ...]:
-            outputs = list(function(*arrays))
-            for k, j in self.into.items():
-                np.copyto(arrays[j], outputs[k])
-                outputs[k] = arrays[j]
-            return tuple(outputs)
-
-        return written
+def _kind(a: Any) -> Any:
+    """What a plan depends on in an argument that is no plain array."""
+    if hasattr(a, "dtype"):
+        return a.shape, a.dtype
+    if isinstance(a, bool | int | float):
+        return bool if isinstance(a, bool) else int if isinstance(a, int) else float
+    raise TypeError(f"expected arrays and numbers, got {type(a).__name__}: pass np.asarray(...)")

@@ -2,338 +2,297 @@
 
 from __future__ import annotations
 
+import itertools
 import keyword
 import linecache
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from chainrule.array import numerics
-from chainrule.array.dtypes import float_dtype
 from chainrule.array.primitives import PRIMITIVES
 from chainrule.compile.expression import Expr
-from chainrule.compile.schedule import Schedule, axes_of, is_test, kind_of, values
+from chainrule.compile.lower import Shape
+from chainrule.compile.schedule import (
+    REDUCTIONS,
+    Schedule,
+    Space,
+    Step,
+    is_sum_over_rows,
+    kind_of,
+    writes_out,
+)
 
-__all__ = ["compile_numpy", "print_numpy"]
+__all__ = ["compile_numpy", "function_name", "print_numpy"]
 
 
-def _binding(name: str) -> Any:
-    return PRIMITIVES[name].numpy
+def _copy_back(rows: Any, whole: Any) -> None:
+    """The rows of an array that is not contiguous are a copy: bring back what they hold."""
+    if not np.may_share_memory(rows, whole):
+        np.copyto(whole, rows.reshape(whole.shape))
 
 
-_GLOBALS: dict[str, Any] = {
+_TYPES = (
+    np.bool_, np.float16, np.float32, np.float64, np.longdouble, np.int8, np.int16, np.int32, np.int64,
+    np.uint8, np.uint16, np.uint32, np.uint64,
+)  # fmt: skip
+
+#: What a printed text may call.
+GLOBALS: dict[str, Any] = {
     **{name: row.numpy for name, row in PRIMITIVES.items() if row.kind != "reduction"},
     "sum": np.add.reduce,
     "max": np.maximum.reduce,
-    "sum_to": numerics.sum_to,
-    "broadcast_to": np.broadcast_to,
-    "ones": np.ones,
-    "zeros": np.zeros,
-    "empty": np.empty,
-    "asarray": np.asarray,
-    "copyto": np.copyto,
-    "float_type": lambda *arrays: float_dtype([a for a in arrays if hasattr(a, "dtype")]),
-    "slices": range,
+    **{name: getattr(np, name) for name in ("asarray", "copy", "copyto", "empty", "full", "zeros")},
+    **{t.__name__: t for t in _TYPES},
+    "blocks": range,
+    "copy_back": _copy_back,
+    "inf": np.inf,
+    "nan": np.nan,
 }
 
+#: Steps that only move values: in a block they become a copyto.
+_FILLS = frozenset({"broadcast_to", "cast", "copy", "full"})
 
-class _Names:
-    """Variable names: inputs by their own names, buffers t0, t1, …"""
-
-    def __init__(self, s: Schedule) -> None:
-        self.of: dict[Any, str] = {}
-        taken = set(_GLOBALS) | set(keyword.kwlist) | {"i", "block"}
-        for x in s.program.inputs:
-            name = str(x)
-            while name in taken:
-                name += "_"
-            taken.add(name)
-            self.of[x] = name
-        self.taken = taken
-        self.count = 0
-
-    def fresh(self, stem: str = "t") -> str:
-        while True:
-            name = f"{stem}{self.count}"
-            self.count += 1
-            if name not in self.taken:
-                self.taken.add(name)
-                return name
+_serial = itertools.count(1)
 
 
-def print_numpy(s: Schedule, copy_inputs: bool = True) -> str:
-    """The source of the function. `copy_inputs`: an output that is an input is copied."""
-    return _print_blocked(s) if s.blocks else _print_whole(s, copy_inputs)
+def print_numpy(s: Schedule) -> str:
+    """The source of the function."""
+    return (_Whole(s) if s.space is None else _Blocked(s, s.space)).text()
 
 
 def compile_numpy(source: str, name: str) -> Callable[..., Any]:
     """The function of printed source; tracebacks and debuggers show the text."""
-    filename = f"<chainrule {name} {hash(source) & 0xFFFFFFFF:08x}>"
-    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    scope = dict(_GLOBALS)
+    filename = f"<chainrule {name} {next(_serial)}>"
+    scope = dict(GLOBALS)
     exec(compile(source, filename, "exec"), scope)  # our own printed text, never a file's
     function: Callable[..., Any] = scope[name]
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    weakref.finalize(function, linecache.cache.pop, filename, None).atexit = False
     return function
 
 
 def function_name(s: Schedule) -> str:
+    """The program's name as an identifier."""
     name = "".join(c if c.isalnum() else "_" for c in s.program.name)
-    return name if name.isidentifier() and name not in _GLOBALS else f"{name}_"
+    fine = name.isidentifier() and not keyword.iskeyword(name) and name not in GLOBALS
+    return name if fine else f"{name}_" if name[:1].isalpha() else f"formula{name}"
 
 
-def _call(s: Schedule, e: Expr, names: dict[Any, str], shape: Callable[[Expr], str]) -> tuple[str, list[str]]:
-    """(function, arguments) for one step."""
-    attrs = dict(e.attrs)
-
-    def arg(a: Any) -> str:
-        a = s.resolve(a)
-        return names[a] if isinstance(a, Expr) else repr(a)
-
-    match e.op:
-        case "sum" | "max":
-            axis = attrs["axis"]
-            return e.op, [arg(e.args[0]), f"axis={axis!r}", f"keepdims={attrs['keepdims']!r}"]
-        case "sum_to" | "broadcast_to":
-            return e.op, [arg(e.args[0]), shape(e.args[1])]
-        case "squeeze" | "expand_dims":
-            return e.op, [arg(e.args[0]), f"axis={attrs['axis']!r}"]
-        case "ones_like" | "zeros_like":
-            return e.op[:-5], [shape(e.args[0]), "dtype"]
-        case "one_hot":
-            return "one_hot", [arg(e.args[0]), names_or_like(s, e.args[1], names), f"axis={attrs['axis']}"]
-        case "where":
-            c, a, b = (s.resolve(v) for v in e.args)
-            if isinstance(c, Expr) and c.op == "less_equal":
-                # where(x <= c, c, x) is the maximum that keeps NaN
-                x, bound = (s.resolve(v) for v in c.args)
-                if x is b and not isinstance(bound, Expr) and not isinstance(a, Expr) and bound == a:
-                    return "maximum", [arg(b), repr(a)]
-            return "where", [arg(v) for v in e.args]
-        case _:
-            extra = [f"{k}={v!r}" for k, v in e.attrs]
-            return e.op, [arg(a) for a in e.args] + extra
+def type_name(dtype: Any) -> str:
+    return str(dtype.type.__name__)
 
 
-def names_or_like(s: Schedule, a: Any, names: dict[Any, str]) -> str:
-    a = s.resolve(a)
-    if a in names:
-        return names[a]
-    for x in s.program.inputs:  # any array of the same shape serves
-        if s.shapes[x] == s.shapes[a]:
-            return names[x]
-    return f"broadcast_to(0.0, {s.shapes[a]})"
+class _Whole:
+    """The text of a schedule on whole arrays."""
+
+    def __init__(self, s: Schedule) -> None:
+        self.s, self.low = s, s.program
+        self.taken = {*GLOBALS, *keyword.kwlist, "block", "columns", "i", "rows"}
+        self.count = itertools.count()
+        self.names: dict[Any, str] = {x: self.name(str(x)) for x in self.low.inputs}
+        self.head = f"def {function_name(s)}({', '.join(self.names.values())}):"
+        #: where the result is that each output is returned as, if not under its own name
+        self.results: dict[int, str] = {k: self.names[x] for k, x in s.into.items()}
+
+    def name(self, wish: str) -> str:
+        """`wish`, or the next free name like it."""
+        while wish in self.taken:
+            wish += "_"
+        self.taken.add(wish)
+        return wish
+
+    def fresh(self) -> str:
+        return next(self.name(t) for n in self.count if (t := f"t{n}") not in self.taken)
+
+    def text(self) -> str:
+        lines = [self.head, *("    " + line for line in self.body()), f"    return {self.returned()}"]
+        return "\n".join(lines) + "\n"
+
+    def body(self) -> list[str]:
+        return [*map(self.step, self.s.steps), *self.copies(self.s.copies)]
+
+    def returned(self) -> str:
+        texts = [self.results.get(k) or self.result(o) for k, o in enumerate(self.low.outputs)]
+        return ", ".join(texts) + ("," if len(texts) == 1 else "")
+
+    def result(self, o: Any) -> str:
+        if isinstance(o, float):
+            return f"asarray({o!r}, {type_name(self.low.dtype)})"
+        bare = not isinstance(o, Expr) or self.low.shapes[o] == ()
+        return f"asarray({self.operand(o)})" if bare else self.operand(o)
+
+    def operand(self, a: Any) -> str:
+        return self.names[a] if isinstance(a, Expr) else repr(a)
+
+    def shape(self, shape: Shape) -> str:
+        """A shape as that of an input, so that one text serves every batch size."""
+        for x in self.low.inputs:
+            if shape and self.low.shapes[x] == shape:
+                return f"{self.names[x]}.shape"
+        return repr(shape)
+
+    def call(self, e: Expr) -> tuple[str, list[str]]:
+        """The function of a step and its arguments."""
+        attrs = dict(e.attrs)
+        args = [self.operand(a) for a in e.args]
+        match e.op:
+            case "sum_to" | "broadcast_to":
+                return e.op, [*args, self.shape(attrs["shape"])]
+            case "full":
+                return e.op, [self.shape(attrs["shape"]), *args, type_name(self.low.dtypes[e])]
+            case "one_hot":
+                return e.op, [*args, self.shape(attrs["shape"]), f"axis={attrs['axis']}"]
+            case "cast":
+                return "asarray", [*args, type_name(self.low.dtypes[e])]
+        if e in self.low.casts:
+            attrs["dtype"] = self.low.dtypes[e]
+        more = [f"{k}={type_name(v) if k == 'dtype' else repr(v)}" for k, v in attrs.items()]
+        return e.op, args + more
+
+    def step(self, step: Step) -> str:
+        function, args = self.call(step.expr)
+        if step.out is not None:
+            self.names[step.expr] = out = self.names[step.out]
+            return f"{function}({', '.join([*args, f'out={out}'])})"
+        self.names[step.expr] = self.fresh()
+        return f"{self.names[step.expr]} = {function}({', '.join(args)})"
+
+    def copies(self, pairs: Iterable[tuple[Expr, Any]]) -> list[str]:
+        """Outputs that could not be computed in the memory of their input are copied there."""
+        return [f"copyto({self.operand(x)}, {self.operand(o)})" for x, o in pairs]
 
 
-def _shape_text(s: Schedule, names: dict[Any, str]) -> Callable[[Any], str]:
-    def text(a: Any) -> str:
-        a = s.resolve(a)
-        if not isinstance(a, Expr) or s.shapes[a] == ():
-            return "()"
-        for x in s.program.inputs:
-            if s.shapes[x] == s.shapes[a] and x in names:
-                return f"{names[x]}.shape"
-        return repr(s.shapes[a])
+class _Blocked(_Whole):
+    """The text of a schedule that runs in blocks of rows.
 
-    return text
+    Arrays are laid out as rows and columns (``x_rows``), of which the loop sees a block (``x_i``);
+    where there are only whole arrays and single numbers, everything is flat.
+    """
 
+    def __init__(self, s: Schedule, space: Space) -> None:
+        super().__init__(s)
+        self.space = space
+        self.flat = space.columns == 1
+        self.before: list[str] = []
+        self.slices: list[str] = []
+        self.loop: list[str] = []
+        self.after: list[str] = []
+        self.buffers: list[str] = []
+        self.inner: dict[Expr, str] = {}  # names in the loop
+        self.in_loop = False
 
-def _peel(s: Schedule) -> set[Expr]:
-    """Comparisons that only fed a `where` printed as maximum need no step."""
-    uses: dict[Any, list[tuple[Expr, str]]] = {}
-    for step in s.steps:
-        function, _ = _call(s, step.expr, _AnyName(), lambda a: "")
-        for a in values(step.expr):
-            uses.setdefault(s.resolve(a), []).append((step.expr, function))
-    finals = {s.resolve(o) for o in s.program.outputs}
-    return {
-        step.expr
-        for step in s.steps
-        if is_test(step.expr)
-        and step.expr not in finals
-        and all(u.op == "where" and f == "maximum" for u, f in uses.get(step.expr, [("", "")]))  # type: ignore[union-attr]
-    }
+    def operand(self, a: Any) -> str:
+        if not self.in_loop or not isinstance(a, Expr):
+            return super().operand(a)
+        if a in self.inner:
+            return self.inner[a]
+        # a small array must not have more axes than a block
+        more = len(self.low.shapes[a]) > (1 if self.flat else 2)
+        return f"{self.names[a]}.reshape(-1)" if more else self.names[a]
 
+    def kind(self, a: Any) -> str | None:
+        return kind_of(self.low.shapes.get(a, ()), self.space.full)
 
-class _AnyName(dict[Any, str]):
-    def __missing__(self, key: Any) -> str:
-        return ""
-
-
-def _print_whole(s: Schedule, copy_inputs: bool) -> str:
-    names = _Names(s)
-    of = names.of
-    shape = _shape_text(s, of)
-    skip = _peel(s)
-    lines: list[str] = []
-    float_inputs = ", ".join(of[x] for x in s.program.inputs)
-    if any(st.expr.op in ("ones_like", "zeros_like") for st in s.steps):
-        lines.append(f"dtype = float_type({float_inputs})")
-    for step in s.steps:
-        e = step.expr
-        if e in skip:
-            continue
-        if e.op == "size":
-            of[e] = _size(s, e, of)
-            continue
-        function, args = _call(s, e, of, shape)
-        out = of.get(step.out) if step.out is not None else None
-        if out is not None:
-            args.append(f"out={out}")
-        of[e] = out if out is not None else names.fresh()
-        lines.append(f"{of[e]} = {function}({', '.join(args)})")
-    results = []
-    for o in s.program.outputs:
-        o = s.resolve(o)
-        if not isinstance(o, Expr):
-            results.append(f"asarray({o!r})")
-        elif o.op == "input" and copy_inputs:
-            results.append(f"asarray({of[o]}).copy()")
-        elif s.shapes[o] == ():
-            results.append(f"asarray({of[o]})")
+    def body(self) -> list[str]:
+        sp = self.space
+        if self.flat:
+            self.before.append(f"rows, block = {sp.rows}, {sp.per_block}")
         else:
-            results.append(of[o])
-    tail = "," if len(results) == 1 else ""
-    lines.append(f"return {', '.join(results)}{tail}")
-    head = f"def {function_name(s)}({', '.join(of[x] for x in s.program.inputs)}):"
-    return "\n".join([head, *("    " + line for line in lines)]) + "\n"
+            self.before.append(f"rows, columns, block = {sp.rows}, {sp.columns}, {sp.per_block}")
+        self.lay_inputs()
+        self.make_results()
+        for step in self.s.steps:
+            self.place(step)
+        stage = sp.stage
+        copies = self.s.copies
+        self.in_loop = True
+        self.loop += self.copies((x, o) for x, o in copies if stage.get(o) == "in")
+        self.in_loop = False
+        self.after += self.copies((x, o) for x, o in copies if stage.get(o) != "in")
+        if self.buffers:
+            cut = ", ".join(f"{b}[:rows - i]" for b in self.buffers)
+            self.slices[:0] = ["if rows - i < block:", f"    {', '.join(self.buffers)} = {cut}"]
+        lines = (f"    {line}" for line in self.slices + self.loop)
+        return [*self.before, "for i in blocks(0, rows, block):", *lines, *self.after]
 
+    def lay(self, e: Expr, name: str) -> None:
+        """The rows of a whole array, and a block of them in the loop."""
+        layout = "-1" if self.flat else "-1, columns" if self.kind(e) == "full" else "-1, 1"
+        rows = self.name(f"{name}_rows")
+        self.before.append(f"{rows} = {name}.reshape({layout})")
+        self.inner[e] = self.name(f"{name}_i")
+        self.slices.append(f"{self.inner[e]} = {rows}[i:i + block]")
+        if e in self.s.into.values() and len(self.low.shapes[e]) > 1:
+            self.after.append(f"copy_back({rows}, {name})")
 
-def _size(s: Schedule, e: Expr, of: dict[Any, str]) -> str:
-    x = s.resolve(e.args[0])
-    axis = dict(e.attrs)["axis"]
-    ndim = len(s.shapes[x])
-    if x in of and x.op == "input" and s.shapes[x]:
-        if axis is None:
-            return f"{of[x]}.size"
-        return " * ".join(f"{of[x]}.shape[{a - ndim}]" for a in axes_of(axis, ndim)).join("()")
-    total = 1
-    for a in axes_of(axis, ndim):
-        total *= s.shapes[x][a]
-    return repr(total)
+    def lay_inputs(self) -> None:
+        read = {a for step in self.s.steps for a in step.expr.args}
+        written = set(self.s.into.values())
+        for x in self.low.inputs:
+            if (x in read or x in written) and self.kind(x) in ("full", "row"):
+                self.lay(x, self.names[x])
 
-
-def _print_blocked(s: Schedule) -> str:
-    assert s.blocks is not None
-    rows, columns, per_block = s.blocks
-    full = max((s.shapes[e] for e in s.shapes), key=lambda shape: int(np.prod(shape)))
-    names = _Names(s)
-    outer = dict(names.of)
-    of: dict[Any, str] = {}
-    head: list[str] = []
-    slices: list[str] = []
-
-    def kind(e: Expr) -> str:
-        return kind_of(s.shapes[e], full) or "scalar"
-
-    def lay(name: str, k: str) -> str:
-        """Rows and columns of an array of kind k."""
-        flat = columns == 1
-        return {
-            "full": f"{name}.reshape(-1)" if flat else f"{name}.reshape(-1, columns)",
-            "row": f"{name}.reshape(-1, 1)",
-            "column": f"{name}.reshape(columns)",
-            "scalar": f"{name}.reshape(())" if flat else f"{name}.reshape(1)",
-        }[k]
-
-    whole = next(outer[x] for x in s.program.inputs if s.shapes[x] == full) if any(
-        s.shapes[x] == full for x in s.program.inputs
-    ) else None
-    shape_of_full = f"{whole}.shape" if whole else repr(full)
-    head.append(f"dtype = float_type({', '.join(outer[x] for x in s.program.inputs)})")
-    if columns != 1:
-        head.append(f"columns = {shape_of_full}[-1]")
-    for x in s.program.inputs:
-        k = kind(x)
-        base = f"{outer[x]}_all" if k in ("full", "row") else outer[x]
-        head.append(f"{base} = {lay(f'asarray({outer[x]})', k)}")
-        of[x] = outer[x]
-        if k in ("full", "row"):
-            slices.append(f"{outer[x]} = {base}[i:i + block]")
-    finals = [s.resolve(o) for o in s.program.outputs]
-    results: dict[Any, str] = {}
-    added: dict[Any, str] = {}
-    for n, o in enumerate(dict.fromkeys(finals)):
-        name = names.fresh("out") if len(finals) > 1 else "out"
-        k = kind(o)
-        results[o] = name
-        if k in ("full", "row"):
-            shape = shape_of_full if k == "full" else f"({shape_of_full}[:-1] + (1,))"
-            head.append(f"{name} = empty({shape}, {'bool' if is_test(o) else 'dtype'})")
-            head.append(f"{name}_all = {lay(name, k)}")
-        else:
-            like = next((outer[x] for x in s.program.inputs if s.shapes[x] == s.shapes[o]), None)
-            shape = f"asarray({like}).shape" if like else repr(s.shapes[o])
-            head.append(f"{name} = zeros({shape}, dtype)")
-            added[o] = name
-    # the loop
-    body: list[str] = []
-    temporaries: list[tuple[str, str]] = []
-    buffer: dict[Expr, str] = {}
-    skip = _peel(s)
-    shape_text = _shape_text(s, {})
-    for step in s.steps:
-        e = step.expr
-        if e in skip:
-            continue
-        if e.op == "size":
-            of[e] = _size(s, e, {x: f"asarray({outer[x]})" for x in ()})
-            continue
-        if e in added:
-            x = of[s.resolve(e.args[0])]
-            axis = "0" if kind(e) == "column" else "None"
-            total = f"sum({x}, axis={axis})"
-            body.append(f"{added[e]} += {total}" if s.shapes[e] == () else
-                        f"{added[e]} += {total}.reshape({added[e]}.shape)" if kind(e) == "column" else
-                        f"{added[e]} += {total}")
-            continue
-        if e.op in ("sum", "max"):  # along the row
-            function, args = e.op, [of[s.resolve(e.args[0])], "axis=-1", "keepdims=True"]
-        elif e.op == "sum_to":
-            function, args = "sum", [of[s.resolve(e.args[0])], "axis=-1", "keepdims=True"]
-        else:
-            function, args = _call(s, e, of, shape_text)
-        if e in results:
-            target = results[e]
-            of[e] = f"{target}_"
-            slices.append(f"{of[e]} = {target}_all[i:i + block]")
-            args.append(f"out={of[e]}")
-            if function in _NO_OUT:
-                body.append(f"{of[e]}[...] = {function}({', '.join(args[:-1])})")
+    def make_results(self) -> None:
+        """Arrays for the outputs that the loop computes."""
+        made: dict[Expr, str] = {}
+        for k, o in enumerate(self.low.outputs):
+            if k in self.s.into or self.space.stage.get(o) != "in" or o.op == "input":
                 continue
-        elif step.out is not None and step.out in buffer:
-            of[e] = buffer[e] = buffer[step.out]
-            args.append(f"out={of[e]}")
-        elif function in _NO_OUT or kind(e) != "full":
-            of[e] = names.fresh()
+            if o not in made:
+                made[o] = self.name("out" if len(self.low.outputs) == 1 else f"out{k}")
+                self.before.append(f"{made[o]} = empty({self.low.shapes[o]}, {self.type(o)})")
+                self.lay(o, made[o])
+            self.results[k] = made[o]
+
+    def type(self, e: Expr) -> str:
+        return type_name(self.low.dtypes[e])
+
+    def place(self, step: Step) -> None:
+        """A step before, in or after the loop."""
+        e = step.expr
+        self.in_loop = self.space.stage[e] == "in" or is_sum_over_rows(e, self.kind)
+        if not self.in_loop:
+            lines = self.before if self.space.stage[e] == "before" else self.after
+            lines.append(self.step(step))
+        elif self.space.stage[e] == "in":
+            self.loop.append(self.block_step(step))
         else:
-            of[e] = buffer[e] = names.fresh()
-            temporaries.append((of[e], "bool" if is_test(e) else "dtype"))
-            args.append(f"out={of[e]}")
-        body.append(f"{of[e]} = {function}({', '.join(args)})")
-    size = "block" if columns == 1 else "(block, columns)"
-    for name, dtype in temporaries:
-        head.append(f"{name} = empty({size}, {dtype})")
-    loop = [f"block = {per_block}"]
-    loop += head
-    count = f"{rows}" if whole is None else (f"{whole}.size" if columns == 1 else f"{whole}.size // columns")
-    if whole is not None:
-        loop.insert(1, f"rows = {count}" if columns == 1 else "rows = 0")
-        if columns != 1:
-            at = loop.index(f"columns = {shape_of_full}[-1]")
-            loop.remove("rows = 0")
-            loop.insert(at, f"rows = {count}")
-    else:
-        loop.insert(1, f"rows = {count}")
-    loop.append("for i in slices(0, rows, block):")
-    if temporaries:
-        loop.append("    if rows - i < block:")
-        loop += [f"        {name} = {name}[:rows - i]" for name, _ in temporaries]
-    loop += ["    " + line for line in slices + body]
-    tail = "," if len(finals) == 1 else ""
-    loop.append(f"return {', '.join(results[o] for o in finals)}{tail}")
-    top = f"def {function_name(s)}({', '.join(outer[x] for x in s.program.inputs)}):"
-    return "\n".join([top, *("    " + line for line in loop)]) + "\n"
+            block = self.operand(e.args[0])
+            total = self.names[e] = self.fresh()
+            self.before.append(f"{total} = zeros({self.low.shapes[e]}, {self.type(e)})")
+            axis = "0" if self.kind(e) == "column" else "None"
+            self.loop.append(f"{total} += sum({block}, axis={axis})")
+        self.in_loop = False
 
+    def block_step(self, step: Step) -> str:
+        e = step.expr
+        function, args = self.call(e)
+        if e.op in _FILLS:
+            out = self.inner.get(e) or self.buffer(e)
+            return f"copyto({out}, {args[1] if e.op == 'full' else args[0]})"
+        if e.op in REDUCTIONS:
+            function, args = "max" if e.op == "max" else "sum", [args[0], "axis=1", "keepdims=True"]
+        elif e.op == "one_hot":
+            args = [args[0], "(1, columns)", "axis=1"]
+        if step.out is not None:
+            self.inner[e] = self.inner[step.out]
+        elif e not in self.inner and writes_out(e) and self.kind(e) == "full":
+            self.buffer(e)
+        out = self.inner.get(e, "")
+        if not out:
+            self.inner[e] = self.fresh()
+            return f"{self.inner[e]} = {function}({', '.join(args)})"
+        if writes_out(e):
+            return f"{function}({', '.join([*args, f'out={out}'])})"
+        return f"copyto({out}, {function}({', '.join(args)}))"
 
-_NO_OUT = frozenset({"lgamma", "polygamma", "sum", "max", "one_hot"})
+    def buffer(self, e: Expr) -> str:
+        """A block of memory that every turn of the loop uses again."""
+        name = self.inner[e] = self.fresh()
+        size = "block" if self.flat else f"(block, {'columns' if self.kind(e) == 'full' else 1})"
+        self.before.append(f"{name} = empty({size}, {self.type(e)})")
+        self.buffers.append(name)
+        return name

@@ -1,25 +1,26 @@
-"""From a program and the shapes of its inputs to an order of steps with buffers.
+"""From a program and the shapes and types of its inputs to an order of steps with buffers.
 
 Two kinds of schedule. *Whole*: every step runs on whole arrays. *Blocked*: a large element-wise
-program runs over cache-sized blocks of rows, so that its temporaries stay in cache; row reductions
-stay inside a block, and reductions over the rows are added up from block to block.
+program runs over cache-sized blocks of rows, so that its temporaries stay in cache; reductions
+along a row stay inside a block, and sums over the rows are added up from block to block.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from chainrule.array.primitives import PRIMITIVES
-from chainrule.compile.expression import Expr, Program, walk
+from chainrule.compile.expression import Expr, Program
+from chainrule.compile.lower import VIEWS, Lowered, Shape, Signature, lower
 
-__all__ = ["BLOCK", "Schedule", "Step", "schedule"]
+__all__ = ["BLOCK", "Schedule", "Space", "Step", "kind_of", "schedule", "writes_out"]
 
-Shape = tuple[int, ...]
+REDUCTIONS = frozenset({"sum", "sum_to", "max"})
 
 #: Elements in a block. Adam over 536,000 float32 parameters took 1.27, 0.90, 0.70 and 0.61 ms with
 #: blocks of 4k, 8k, 16k and 32k (docs/performance.md).
@@ -28,174 +29,68 @@ BLOCK = 32768
 
 @dataclass
 class Step:
-    """One call: `target = op(args)`, into the buffer `out` of an expression that is dead by then."""
+    """One call: `expr`, into the array of `out`, an input or an expression that is dead by then."""
 
     expr: Expr
     out: Expr | None = None  # None: a fresh array
 
 
 @dataclass
+class Space:
+    """The rows and columns a blocked program runs over."""
+
+    full: Shape
+    rows: int
+    columns: int  # 1 where every array is full or a single number: then arrays are flat
+    per_block: int
+    #: of every expression: "before" the loop, "in" it or "after" it
+    stage: dict[Expr, str]
+
+
+@dataclass
 class Schedule:
-    program: Program
-    shapes: dict[Expr, Shape]
-    alias: dict[Expr, Any]  # identity steps: expression -> what it is
-    steps: list[Step] = field(default_factory=list)
-    #: None for whole arrays, else (rows, columns, rows in a block)
-    blocks: tuple[int, int, int] | None = None
+    """A lowered program with its steps in order, their buffers, and blocks where it runs so."""
 
-    def resolve(self, a: Any) -> Any:
-        while isinstance(a, Expr) and a in self.alias:
-            a = self.alias[a]
-        return a
+    program: Lowered
+    steps: list[Step]
+    space: Space | None = None  # None: whole arrays
+    #: output position -> the input whose memory receives it
+    into: dict[int, Expr] = field(default_factory=dict)
+    #: (input, value) of those outputs that could not be computed in place
+    copies: list[tuple[Expr, Any]] = field(default_factory=list)
 
 
-def schedule(program: Program, shapes: Sequence[Shape], donated: Sequence[int] = ()) -> Schedule:
+def schedule(
+    program: Program,
+    signature: Signature,
+    donated: Sequence[int] = (),
+    into: Mapping[int, int] | None = None,
+    keep_inputs: bool = True,
+) -> Schedule:
     """Order, simplify for these shapes, and assign buffers.
 
-    `donated` inputs may be overwritten once they are read for the last time.
+    `donated` inputs may be overwritten once they are read for the last time. `into` maps an
+    output's position to that of the input whose memory receives it. `keep_inputs`: an output
+    that is an input is copied.
     """
-    order = walk(program.outputs)
-    s = Schedule(program, _infer(program, order, shapes), {})
-    order = _simplify(s, order)
-    s.blocks = _blocks(s, order)
-    s.steps = _assign(s, order, [program.inputs[k] for k in donated])
+    low = lower(program, signature, keep_inputs or bool(into))
+    order = low.order()
+    space = _space(low, order)
+    s = Schedule(low, [], space, {k: low.inputs[j] for k, j in (into or {}).items()})
+    for k, x in s.into.items():
+        o = low.outputs[k]
+        if isinstance(low.dtypes[x], type) or low.shapes[x] != low.shapes.get(o, ()):
+            raise ValueError(
+                f"{low.name}: output {k} has shape {low.shapes.get(o, ())} and cannot be written "
+                f"into {x}, which is {_described(low, x)}"
+            )
+    _assign(s, order, [low.inputs[k] for k in donated])
     return s
 
 
-def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
-    """The axes as non-negative numbers."""
-    if axis is None:
-        return tuple(range(ndim))
-    axes = axis if isinstance(axis, tuple) else (axis,)
-    return tuple(a % ndim for a in axes) if ndim else ()
-
-
-def _infer(program: Program, order: list[Expr], shapes: Sequence[Shape]) -> dict[Expr, Shape]:
-    known: dict[Expr, Shape] = dict(zip(program.inputs, shapes, strict=True))
-
-    def shape(a: Any) -> Shape:
-        return known[a] if isinstance(a, Expr) else ()
-
-    for e in order:
-        if e.op == "input":
-            continue
-        attrs = dict(e.attrs)
-        x = shape(e.args[0])
-        match e.op:
-            case "call" | "stop_gradient" | "ones_like" | "zeros_like":
-                known[e] = x
-            case "size":
-                known[e] = ()
-            case "sum" | "max":
-                axes = axes_of(attrs["axis"], len(x))
-                kept = tuple(1 if i in axes else n for i, n in enumerate(x))
-                known[e] = kept if attrs["keepdims"] else ()
-            case "sum_to" | "broadcast_to":
-                known[e] = shape(e.args[1])
-            case "squeeze":
-                axes = axes_of(attrs["axis"], len(x))
-                known[e] = tuple(n for i, n in enumerate(x) if i not in axes)
-            case "expand_dims":
-                wide = len(x) + (len(attrs["axis"]) if isinstance(attrs["axis"], tuple) else 1)
-                axes, rest = axes_of(attrs["axis"], wide), iter(x)
-                known[e] = tuple(1 if i in axes else next(rest) for i in range(wide))
-            case _:
-                known[e] = np.broadcast_shapes(*(shape(a) for a in e.args))
-    return known
-
-
-def _simplify(s: Schedule, order: list[Expr]) -> list[Expr]:
-    """Drop steps that do nothing at these shapes."""
-    shapes = s.shapes
-    for e in order:
-        a = e.args[0]
-        if e.op in ("call", "stop_gradient") or (
-            e.op in ("sum_to", "broadcast_to") and shapes.get(a, ()) == shapes[e]
-        ):
-            s.alias[e] = a
-    uses: dict[Expr, list[Expr]] = {}
-    for e in order:
-        for a in e.args if e.op != "input" else ():
-            uses.setdefault(s.resolve(a), []).append(e) if isinstance(a, Expr) else None
-    finals = {s.resolve(o) for o in s.program.outputs}
-    for e in order:
-        # a broadcast needs no array where its users broadcast anyway
-        if (
-            e.op == "broadcast_to"
-            and e not in s.alias
-            and e not in finals
-            and all(_broadcasts_without(s, u, e) for u in uses.get(e, []))
-        ):
-            s.alias[e] = e.args[0]
-    live = {e for e in walk_resolved(s) if e not in s.alias}
-    return [e for e in order if e in live and e.op != "input"]
-
-
-def _broadcasts_without(s: Schedule, user: Expr, e: Expr) -> bool:
-    row = PRIMITIVES.get(user.op)
-    if row is None or row.kind not in ("elementwise", "test") or user.op == "one_hot":
-        return False
-    others = [
-        s.shapes.get(s.resolve(a), ())
-        for a in user.args
-        if isinstance(a, Expr) and s.resolve(a) is not e and s.resolve(a).op != "broadcast_to"
-    ]
-    return bool(others) and np.broadcast_shapes(*others) == s.shapes[user]
-
-
-def walk_resolved(s: Schedule) -> list[Expr]:
-    """What the outputs need once identities are gone (a `like` argument is read for its shape)."""
-    seen: set[Expr] = set()
-    stack = [s.resolve(o) for o in s.program.outputs]
-    while stack:
-        e = stack.pop()
-        if not isinstance(e, Expr) or e in seen:
-            continue
-        seen.add(e)
-        if e.op != "input":
-            stack.extend(s.resolve(a) for a in values(e))
-    return list(seen)
-
-
-def values(e: Expr) -> tuple[Any, ...]:
-    """The arguments whose values are read, not only their shapes."""
-    if e.op in ("sum_to", "broadcast_to", "one_hot", "call"):
-        return e.args[:1]
-    if e.op in ("size", "ones_like", "zeros_like"):
-        return ()
-    return e.args
-
-
-def _blocks(s: Schedule, order: list[Expr]) -> tuple[int, int, int] | None:
-    """(rows, columns, rows per block) when the program is element-wise, large and of one space."""
-    inputs = s.program.inputs
-    everything = [*inputs, *order]
-    full = max((s.shapes[e] for e in everything), key=math.prod, default=())
-    if math.prod(full) < 2 * BLOCK:
-        return None
-    flat = all(s.shapes[e] == full or math.prod(s.shapes[e]) == 1 for e in everything)
-    columns = 1 if flat else full[-1]
-    finals = {s.resolve(o) for o in s.program.outputs}
-    used = {s.resolve(a) for e in order for a in values(e)}
-    for e in everything:
-        kind = kind_of(s.shapes[e], full)
-        if kind is None:
-            return None
-        if e.op == "input":
-            continue
-        across_rows = e.op in ("sum", "sum_to") and kind in ("column", "scalar")
-        if across_rows:
-            if e not in finals or e in used or kind_of(s.shapes.get(s.resolve(e.args[0]), ()), full) != "full":
-                return None
-        elif e.op in ("max", "squeeze", "expand_dims") and kind != "row":
-            return None
-        elif e.op in ("squeeze", "expand_dims", "ones_like", "zeros_like", "one_hot", "broadcast_to"):
-            return None
-    if any(o.op == "input" for o in finals if isinstance(o, Expr)):
-        return None
-    rows = math.prod(full) // columns
-    per_block = max(1, BLOCK // columns)
-    return None if per_block * 2 > rows else (rows, columns, per_block)
+def _described(low: Lowered, x: Expr) -> str:
+    kind = low.dtypes[x]
+    return f"a Python {kind.__name__}" if isinstance(kind, type) else f"of shape {low.shapes[x]}"
 
 
 def kind_of(shape: Shape, full: Shape) -> str | None:
@@ -211,48 +106,122 @@ def kind_of(shape: Shape, full: Shape) -> str | None:
     return None
 
 
-def is_test(e: Expr) -> bool:
+def is_sum_over_rows(e: Expr, kind: Callable[[Any], str | None]) -> bool:
+    """Whether a step adds up blocks: its argument has rows, its result has none."""
+    return (
+        e.op in REDUCTIONS
+        and kind(e.args[0]) in ("full", "row")
+        and kind(e) in ("column", "scalar")
+    )
+
+
+def _space(low: Lowered, order: list[Expr]) -> Space | None:
+    """Rows, columns and stages if the program is large, of one space and needs one pass."""
+    read = {a for e in order for a in e.args if isinstance(a, Expr) and a.op == "input"}
+    everything = [*(x for x in low.inputs if x in read), *order]
+    full = max((low.shapes[e] for e in everything), key=math.prod, default=())
+    size = math.prod(full)
+    if size < 2 * BLOCK:
+        return None
+    flat = all(low.shapes[e] == full or math.prod(low.shapes[e]) == 1 for e in everything)
+    columns = 1 if flat else full[-1]
+
+    def kind(a: Any) -> str | None:
+        return kind_of(low.shapes.get(a, ()), full)
+
+    stage: dict[Expr, str] = {}
+    for e in everything:
+        k = kind(e)
+        if k is None:
+            return None
+        stages = {stage[a] for a in e.args if a in stage} if e.op != "input" else set()
+        if is_sum_over_rows(e, kind):
+            if e.op == "max":
+                return None
+            stage[e] = "after"
+        elif k in ("full", "row"):
+            if "after" in stages or e.op in ("squeeze", "expand_dims"):
+                return None
+            if e.op in REDUCTIONS and kind(e.args[0]) == k:  # counts booleans along an axis of one
+                return None
+            if e.op == "one_hot" and (flat or k != "full" or dict(e.attrs)["axis"] != len(full) - 1):
+                return None
+            stage[e] = "in"
+        else:
+            stage[e] = "after" if "after" in stages else "before"
+    per_block = max(1, BLOCK // columns)
+    rows = size // columns
+    return None if per_block * 2 > rows else Space(full, rows, columns, per_block, stage)
+
+
+def writes_out(e: Expr) -> bool:
+    """Whether a step can write into a given array."""
     row = PRIMITIVES.get(e.op)
-    return row is not None and row.kind == "test"
+    return row is not None and (
+        isinstance(row.numpy, np.ufunc) or e.op in ("sigmoid", "where", "erf")
+    )
 
 
-#: Element-wise steps that write into a given array.
-def _writes_out(e: Expr) -> bool:
-    row = PRIMITIVES.get(e.op)
-    if row is None or row.kind not in ("elementwise", "test"):
-        return False
-    return isinstance(row.numpy, np.ufunc) or e.op in ("sigmoid", "where", "erf")
+def _root(e: Any) -> Any:
+    """The expression whose memory a view shows."""
+    while isinstance(e, Expr) and e.op in VIEWS:
+        e = e.args[0]
+    return e
 
 
-def _assign(s: Schedule, order: list[Expr], donated: list[Expr]) -> list[Step]:
+def _assign(s: Schedule, order: list[Expr], donated: list[Expr]) -> None:
+    """Give every step a buffer: the memory its output goes to, or one that is dead by then."""
+    low, end = s.program, len(order)
     last: dict[Any, int] = {}
     for i, e in enumerate(order):
-        for a in values(e):
-            last[s.resolve(a)] = i
-    for o in s.program.outputs:
-        last[s.resolve(o)] = len(order)
-    owner: dict[Expr, Expr] = {d: d for d in donated}  # expression -> expression whose buffer it is in
-    free: list[Expr] = [d for d in donated if d not in last]
-    steps: list[Step] = []
+        for a in e.args:
+            last[_root(a)] = i
+    for o in low.outputs:
+        last[_root(o)] = end
+    position = {e: i for i, e in enumerate(order)}
+    returned = {o for k, o in enumerate(low.outputs) if k not in s.into}
+    target: dict[Expr, Expr] = {}
+    for k, x in s.into.items():
+        o = low.outputs[k]
+        in_place = (
+            isinstance(o, Expr)
+            and o not in target
+            and o not in returned
+            and writes_out(o)
+            and low.dtypes[o] == low.dtypes[x]
+            and last.get(x, -1) <= position[o]
+            and (s.space is None or s.space.stage[o] == "in")
+        )
+        if in_place:
+            target[o] = x
+        else:
+            s.copies.append((x, o))
+    kept = set() if s.space is None else returned  # slices of a result, in no buffer
+
+    def buffered(e: Expr) -> bool:
+        if s.space is not None:
+            return low.shapes[e] == s.space.full and s.space.stage[e] == "in"
+        return low.shapes[e] != ()
+
+    owner = {d: d for d in donated if d not in s.into.values() and _lends(s, d)}
+    free = [d for d in owner if d not in last]
     for i, e in enumerate(order):
-        dying = {s.resolve(a) for a in values(e)}
-        dying = {a for a in dying if isinstance(a, Expr) and last.get(a) == i and a in owner}
-        out: Expr | None = None
-        if _writes_out(e) and s.shapes[e] != ():
-            alias_safe = e.op != "erf"
-            candidates = [owner[a] for a in dying if alias_safe] + free
-            for c in candidates:
-                if s.shapes[c] == s.shapes[e] and is_test(c) == is_test(e):
+        roots = dict.fromkeys(_root(a) for a in e.args)
+        dying = [a for a in roots if a in owner and last[a] == i]
+        out = target.get(e)
+        if out is None and writes_out(e) and buffered(e) and e not in kept:
+            for c in [*(owner[a] for a in dying), *free]:
+                if low.shapes[c] == low.shapes[e] and low.dtypes[c] == low.dtypes[e]:
                     out = c
                     break
-        for a in dying:
-            free.append(owner[a])
-        if out is not None:
+        free.extend(owner[a] for a in dying)
+        if out in free:
             free.remove(out)
-        steps.append(Step(e, out))
-        reusable = e.op not in ("broadcast_to", "squeeze", "expand_dims", "size")
-        if reusable:
-            owner[e] = out if out is not None else e
-        if e not in last and e in owner:
-            free.append(owner[e])
-    return steps
+        s.steps.append(Step(e, out))
+        if e.op not in VIEWS and buffered(e) and e not in target:
+            owner[e] = e if out is None else out
+
+
+def _lends(s: Schedule, x: Expr) -> bool:
+    """Whether a donated input may hold temporaries."""
+    return s.space is None or s.program.shapes[x] == s.space.full

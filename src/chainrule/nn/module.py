@@ -51,11 +51,11 @@ class Hook:
 
 
 class Module:
-    """A layer or a network. Subclass it, assign parameters and modules as attributes, write `forward`.
+    """A layer or a network: subclass it, assign parameters and modules, write `forward`.
 
-    Assigned parameters and modules are found by name (``model.encoder.0.weight``). Calling ``super().__init__()``
-    is allowed and not needed. The constructor's arguments are remembered, so that a model made of the
-    library's modules, or of classes passed to `chainrule.load`, can be rebuilt from a file.
+    Assigned parameters and modules are found by name (``encoder.0.weight``). ``super().__init__()``
+    is allowed and not needed. The constructor's arguments are remembered, so that a model made of
+    the library's modules, or of classes passed to `chainrule.load`, can be rebuilt from a file.
 
     >>> import chainrule as cr
     >>> class Net(cr.nn.Module):
@@ -85,7 +85,9 @@ class Module:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if args or kwargs:
-            raise TypeError(f"{type(self).__name__}() takes no arguments unless it defines __init__")
+            raise TypeError(
+                f"{type(self).__name__}() takes no arguments unless it defines __init__"
+            )
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The computation; subclasses write it, callers call the module."""
@@ -115,7 +117,7 @@ class Module:
                 out = out if changed is None else changed
         return out
 
-    # -- attributes -----------------------------------------------------------------------------
+    # -- attributes --------------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
         home: dict[str, Any] | None = None
@@ -143,8 +145,8 @@ class Module:
             )
         if isinstance(getattr(type(self), name, None), FunctionType | property):
             raise AttributeError(
-                f"{type(self).__name__}: {name!r} is a method of this class; choose another name for "
-                f"the parameter, buffer or module, for example {name + '_'!r}"
+                f"{type(self).__name__}: {name!r} is a method of this class; choose another name "
+                f"for the parameter, buffer or module, for example {name + '_'!r}"
             )
 
     def __getattr__(self, name: str) -> Any:
@@ -233,7 +235,7 @@ class Module:
         """The type of the parameters (float32 for a module without any)."""
         return next((p.dtype for p in self.parameters()), np.dtype(np.float32))
 
-    # -- state -----------------------------------------------------------------------------------------
+    # -- state -------------------------------------------------------------------------------------
 
     def _places(self) -> Iterator[tuple[str, Any]]:
         """Every name in the state, tied ones under each of their names, as in torch."""
@@ -259,7 +261,7 @@ class Module:
         Nothing changes unless everything fits.
 
         Raises:
-            KeyError: with `strict`, for missing and unexpected names, all of them, with the nearest.
+            KeyError: with `strict`, for missing and unexpected names, all of them.
             ShapeError: for shapes that differ, all of them.
             TypeError: for values that are no numbers, or floats where integers are kept.
         """
@@ -273,7 +275,9 @@ class Module:
             if unexpected:
                 parts.append(f"unexpected {', '.join(unexpected)}")
             hint = f"; {nearest(unexpected[0], own)}" if unexpected else ""
-            raise KeyError(f"the state does not fit {type(self).__name__}: {'; '.join(parts)}{hint}")
+            raise KeyError(
+                f"the state does not fit {type(self).__name__}: {'; '.join(parts)}{hint}"
+            )
         values = {name: _as_array(state[name]) for name in own if name in state}
         wrong = [
             f"{name} is {tuple(own[name].shape)} here, {v.shape} in the state"
@@ -285,8 +289,8 @@ class Module:
         for name, value in values.items():
             if not np.can_cast(value.dtype, own[name].dtype, "same_kind"):
                 raise TypeError(
-                    f"the state does not fit {type(self).__name__}: {name} is {own[name].dtype} here, "
-                    f"{value.dtype} in the state"
+                    f"the state does not fit {type(self).__name__}: {name} is {own[name].dtype} "
+                    f"here, {value.dtype} in the state"
                 )
         for name, value in values.items():
             target = own[name]
@@ -323,7 +327,7 @@ class Module:
         """Compute in float64."""
         return self.to(np.float64)
 
-    # -- modes --------------------------------------------------------------------------------------------
+    # -- modes -------------------------------------------------------------------------------------
 
     def train(self, mode: bool = True) -> Self:
         """Training mode: dropout draws. `mode` False is `eval`."""
@@ -361,19 +365,19 @@ class Module:
         f(self)
         return self
 
-    # -- hooks ----------------------------------------------------------------------------------------------
+    # -- hooks -------------------------------------------------------------------------------------
 
     def register_forward_hook(self, hook: Callable[..., Any]) -> Hook:
-        """``hook(module, arguments, output)`` after each forward pass; what it returns replaces the output.
+        """``hook(module, arguments, output)`` after each forward pass; its result is the output.
 
-        Returns an object that takes it off again: ``.remove()``, a call, or the end of a `with` block.
+        None changes nothing. Returns a `Hook`, to take it off again.
         """
         return self._add_hook("after", hook)
 
     def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Hook:
-        """``hook(module, arguments)`` before each forward pass; what it returns replaces the arguments.
+        """``hook(module, arguments)`` before each forward pass; its result is the arguments.
 
-        Returns an object that takes it off again: ``.remove()``, a call, or the end of a `with` block.
+        None changes nothing. Returns a `Hook`, to take it off again.
         """
         return self._add_hook("before", hook)
 
@@ -382,17 +386,17 @@ class Module:
         self._hooks[id(handle)] = (kind, hook, handle)
         return handle
 
-    # -- files --------------------------------------------------------------------------------------------------
+    # -- files -------------------------------------------------------------------------------------
 
     def architecture(self) -> dict[str, Any]:
         """What to build to get a module like this one, without its values, as JSON can hold it.
 
-        ``{"class": name, "args": [...], "kwargs": {...}}`` with the constructor's arguments; containers
-        give the children they have now. `chainrule.nn.build` is the way back.
+        ``{"class": name, "args": [...], "kwargs": {...}}`` with the constructor's arguments;
+        containers give the children they have now. `chainrule.nn.build` is the way back.
 
         Raises:
-            TypeError: for an argument that is no number, string, bool, None, formula, module, or a list,
-                tuple or dict of these; it names the class and the argument.
+            TypeError: for an argument that is no number, string, bool, None, formula, module, or a
+                list, tuple or dict of these; it names the class and the argument.
 
         >>> import chainrule as cr
         >>> cr.nn.Dense(3, 2, activation="relu").architecture()
@@ -406,13 +410,12 @@ class Module:
         """The arguments that make another one like this."""
         return self._arguments
 
-    # -- looks --------------------------------------------------------------------------------------------------
+    # -- looks -------------------------------------------------------------------------------------
 
     def summary(self, input_shape: Any = None, dtype: Any = None) -> str:
         """A table of layers, output shapes and parameters; see `chainrule.diagnose.summary`."""
         room = importlib.import_module("chainrule.diagnose.summary")
-        text: str = room.summary(self, input_shape, dtype)
-        return text
+        return room.summary(self, input_shape, dtype)  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
         """What a layer says of itself between the brackets."""

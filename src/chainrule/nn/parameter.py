@@ -21,8 +21,9 @@ class Parameter(Tensor):
         data: the initial values; an array is copied.
         requires_grad: False freezes it.
 
-    An optimizer gathers its parameters into one vector; ``_data`` is then a view of that vector. Every update
-    counts up ``_version``, so that a backward pass through values from before the update raises.
+    An optimizer gathers its parameters into one vector; ``_data`` is then a view of that vector.
+    Every update counts up ``_version``, so that a backward pass through values from before the
+    update raises.
 
     >>> import chainrule as cr
     >>> p = cr.nn.Parameter(np.zeros(2, np.float32))
@@ -37,20 +38,27 @@ class Parameter(Tensor):
         super().__init__(data)
         if not is_float(self._data.dtype):
             raise TypeError(
-                f"a parameter holds floats, not {self._data.dtype}; write Parameter(np.zeros(shape, "
-                "np.float32)), or convert with .astype(np.float32)"
+                f"a parameter holds floats, not {self._data.dtype}; write "
+                "Parameter(np.zeros(shape, np.float32)), or convert with .astype(np.float32)"
             )
         self.requires_grad = requires_grad
         self._version = 0
         self._slot = None
 
     def assign(self, value: Any) -> None:
-        """Overwrite the values, in place, in this parameter's own type. The shape must be the same."""
+        """Overwrite the values, in place and in this parameter's own type.
+
+        Raises:
+            ShapeError: if the shape is another.
+            TypeError: for what are no real numbers.
+        """
         raw = value._data if isinstance(value, Variable) else np.asarray(value)
         if raw.dtype.kind not in "fiub":
             raise TypeError(f"a parameter holds numbers, not {raw.dtype}")
         if raw.shape != self.shape:
-            raise ShapeError(f"a parameter of shape {self.shape} cannot take values of shape {raw.shape}")
+            raise ShapeError(
+                f"a parameter of shape {self.shape} cannot take values of shape {raw.shape}"
+            )
         np.copyto(self._data, raw, casting="same_kind")
         self._version += 1
 

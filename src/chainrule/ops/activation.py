@@ -1,4 +1,11 @@
-"""Activation functions, each one line of mathematics under its equation."""
+"""Activation functions, each one line of mathematics under its equation.
+
+NaN gives NaN; ±inf gives the limit of the value and of the derivative where there is one. This is
+where they differ from torch: ``silu(-inf)`` and ``gelu(-inf)`` are 0 and their derivatives at ±inf
+are 0 and 1 (torch: NaN); `softplus` is exact everywhere (torch returns x above its threshold of 20);
+derivatives of `sigmoid` and `silu` keep their digits in the tails, where torch's ``1 - σ`` is 0.
+The rest, derivatives at 0 included, is torch's.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +23,9 @@ __all__ = [
 
 SELU_ALPHA = 1.6732632423543772
 SELU_LAMBDA = 1.0507009873554805
+#: Beyond ±1000 a gate is exactly 0 or 1 and its derivatives are 0, in every type; holding x there
+#: changes no finite value and makes 0 · inf impossible.
+SATURATED = 1000.0
 
 
 @formula
@@ -94,8 +104,22 @@ def _softplus_vjp(xp: Any, inputs: Any, y: Any, g: Any, beta: float) -> Any:
 
 @formula
 def silu(xp: Any, x: Any) -> Any:
-    """``x σ(x)`` (swish). Ledger A-13; Elfwing et al. 2018, Ramachandran et al. 2017."""
-    return x * xp.sigmoid(x)
+    """``x σ(x)`` (swish). Ledger A-13; Elfwing et al. 2018, Ramachandran et al. 2017.
+
+    Its derivative is ``σ(x) + x σ(x) σ(-x)``.
+
+    >>> import numpy as np
+    >>> silu(np.array([-np.inf, 0.0, 1.0]))
+    array([-0.        ,  0.        ,  0.73105858])
+    """
+    return xp.maximum(x, -SATURATED) * xp.sigmoid(x)
+
+
+@silu.override(saves="x")
+def _silu_vjp(xp: Any, inputs: Any, y: Any, g: Any) -> Any:
+    x = _held(xp, inputs[0])
+    s = xp.sigmoid(x)
+    return g * (s + x * (s * xp.sigmoid(-x)))
 
 
 @formula
@@ -105,12 +129,38 @@ def gelu(xp: Any, x: Any, approximate: str = "none") -> Any:
     Arguments:
         approximate: ``"none"``: ``x (1 + erf(x/√2)) / 2``; ``"tanh"``:
             ``x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2``, off by up to 4.7e-4 (erratum E004-10).
+
+    The derivative is ``Φ(x) + x φ(x)``, φ the density (E004-11).
+
+    >>> import numpy as np
+    >>> gelu(np.array([-np.inf, 0.0, 1.0]))
+    array([-0.        ,  0.        ,  0.84134475])
     """
+    return xp.maximum(x, -SATURATED) * _gate(xp, _held(xp, x), approximate)
+
+
+@gelu.override(saves="x")
+def _gelu_vjp(xp: Any, inputs: Any, y: Any, g: Any, approximate: str) -> Any:
+    x = _held(xp, inputs[0])
+    gate = _gate(xp, x, approximate)
     if approximate == "tanh":
-        return 0.5 * x * (1.0 + xp.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
+        t = 2.0 * gate - 1.0
+        inner = math.sqrt(2 / math.pi) * (1.0 + 3 * 0.044715 * (x * x))
+        return g * (gate + 0.5 * x * ((1.0 + t) * (1.0 - t) * inner))
+    return g * (gate + x * (math.sqrt(0.5 / math.pi) * xp.exp(-0.5 * (x * x))))
+
+
+def _held(xp: Any, x: Any) -> Any:
+    return xp.minimum(xp.maximum(x, -SATURATED), SATURATED)
+
+
+def _gate(xp: Any, x: Any, approximate: str) -> Any:
+    """Φ(x), or its approximation."""
+    if approximate == "tanh":
+        return 0.5 * (1.0 + xp.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))))
     if approximate != "none":
         raise ValueError(f"gelu: approximate must be 'none' or 'tanh', not {approximate!r}")
-    return 0.5 * x * (1.0 + xp.erf(x * math.sqrt(0.5)))
+    return 0.5 * (1.0 + xp.erf(x * math.sqrt(0.5)))
 
 
 @formula

@@ -22,7 +22,6 @@ from chainrule.autograd.tape import Op, Variable, _wrapped, record
 from chainrule.compile.derivative import derive
 from chainrule.compile.expression import SYMBOLS, Expr, Program, make, walk
 from chainrule.compile.kernel import Kernel
-from chainrule.compile.schedule import values
 from chainrule.compile.trace import trace
 
 __all__ = ["FORMULAS", "Compiled", "Formula", "formula"]
@@ -62,6 +61,9 @@ _INTEGRAL = frozenset(
     ]
 ) | {name for name, row in PRIMITIVES.items() if row.kind == "test"}
 
+# operations that read of their arguments (sum_to, broadcast_to: of the second) only the shape
+_SHAPE_ONLY = frozenset({"sum_to", "broadcast_to", "size", "ones_like", "zeros_like"})
+
 
 class Compiled(Op):
     """A program as an operation: run by a kernel, recorded as one node, its vjp derived."""
@@ -72,6 +74,7 @@ class Compiled(Op):
         self.kernel = Kernel(program, borrow)
         self.many = len(program.outputs) > 1
         self._derivatives: dict[tuple[bool, ...], tuple[Compiled, tuple[tuple[str, int], ...]]] = {}
+        self._smooth: tuple[bool, ...] | None = None
         self._keeps: dict[tuple[bool, ...], tuple[list[bool], list[bool]]] = {}
         self._donating: dict[tuple[int, ...], Kernel] = {}
         self._clean: set[Any] = set()  # combinations of operand types that need no cast
@@ -101,10 +104,31 @@ class Compiled(Op):
         outputs = self.kernel(*raw)
         if tensor:
             if track and state.enabled:
-                outputs = record(self, args, raw, outputs, (), {})
+                outputs = record(self, args, raw, outputs, (), {}, self._tracked(args))
             else:
                 outputs = _wrapped(self, args, outputs, None)
         return outputs if self.many else outputs[0]
+
+    def _tracked(self, args: Sequence[Any]) -> Sequence[bool] | None:
+        """Which inputs a derivative can reach; None: all.
+
+        A condition or an array read only for its shape has derivative zero, and following it
+        would send zeros through all that computed it. Where nothing else is tracked a formula
+        (``sign``) still records them, so that its gradient is zeros and not an error.
+        """
+        mask = self._smooth
+        if mask is None:
+            derived, _ = self.derivative((True,) * len(args))
+            outputs = derived.program.outputs
+            mask = self._smooth = tuple([o.op != "zeros_like" for o in outputs])
+        if all(mask):
+            return None
+        if self.kernel.borrow or any(
+            m and isinstance(a, Variable) and a.requires_grad
+            for m, a in zip(mask, args, strict=True)
+        ):
+            return mask
+        return None
 
     def into(self, donated: tuple[int, ...], *arrays: Any) -> Any:
         """Run on raw arrays, of which the `donated` ones may be overwritten."""
@@ -129,10 +153,10 @@ class Compiled(Op):
         for a, r, exact in zip(args, raw, self.exact, strict=True):
             if not hasattr(r, "dtype"):
                 result.append(r if integers or exact or type(r) is bool else float(r))
-            elif integers or exact or r.dtype == dtype or (r.dtype.kind == "b" and r.ndim):
-                result.append(
-                    a if isinstance(a, Variable) or type(r) is np.ndarray else np.asarray(r)
-                )
+            elif (
+                integers or exact or r.dtype == dtype or (r.dtype.kind == "b" and r.ndim)
+            ):
+                result.append(a if isinstance(a, Variable) else np.asarray(r))
             elif isinstance(a, Variable):
                 result.append(a.astype(dtype))  # type: ignore[attr-defined]
             else:
@@ -157,7 +181,8 @@ class Compiled(Op):
         """Those sources of the derivative of which the values are read, not only the shape."""
         derived, sources = self.derivative(needed)
         outputs = derived.program.outputs
-        read = {a for e in walk(outputs) if e.op != "input" for a in values(e)} | set(outputs)
+        read = {a for e in walk(outputs) for a in e.args if e.op not in _SHAPE_ONLY} | set(outputs)
+        read |= {e.args[0] for e in walk(outputs) if e.op in ("sum_to", "broadcast_to")}
         return frozenset(
             s for s, x in zip(sources, derived.program.inputs, strict=True) if x in read
         )
@@ -328,8 +353,10 @@ class Formula(Generic[P]):
         for name in self.parameters:
             if name in given:
                 value = given[name]
+                if isinstance(value, np.integer | np.bool_):  # an axis or a flag, not a number
+                    value = value.item()
                 if name in self.defaults and not isinstance(value, _ARRAYS):
-                    attrs[name] = value
+                    attrs[name] = tuple(value) if isinstance(value, list) else value
                 else:
                     inputs[name] = value
             elif name in self.defaults:

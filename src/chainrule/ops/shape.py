@@ -496,6 +496,7 @@ def _float_pair(a: Any, b: Any) -> tuple[Any, Any]:
 
 class _Einsum(Op):
     name = "einsum"
+    view = True  # of one operand, a permutation
 
     def keeps(self, needed: Any, attrs: Any) -> Any:
         others = sum(needed)

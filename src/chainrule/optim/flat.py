@@ -35,7 +35,8 @@ class Flat:
     """
 
     __slots__ = (
-        "_rule", "_whole", "bounds", "data", "grad", "params", "places", "scalars", "state", "steps",
+        "_rule", "_whole", "bounds", "data", "grad", "params", "places", "scalars", "state",
+        "steps",
     )  # fmt: skip
 
     def __init__(self, params: Sequence[Any]) -> None:
@@ -76,7 +77,7 @@ class Flat:
         )
 
     def seat(self) -> None:
-        """Take in values and gradients that are not in the vector: from elsewhere, or set by hand."""
+        """Take in values and gradients that are not in the vector."""
         for p, view, slot in self.places:
             if p._data is not view:
                 np.copyto(view, p._data)
@@ -100,7 +101,7 @@ class Flat:
                 if p._grad is slot:
                     p._grad = slot.copy()
 
-    # -- what an update reads and writes ------------------------------------------------------------
+    # -- what an update reads and writes ----------------------------------------------------------
 
     def runs(self) -> list[tuple[int, int]]:
         """Stretches (first, last + 1) of parameters that have gradients and equal step counts."""
@@ -137,7 +138,7 @@ class Flat:
             self.state[name] = np.zeros_like(self.data)
         return self.state[name]
 
-    # -- one parameter's state ----------------------------------------------------------------------
+    # -- one parameter's state --------------------------------------------------------------------
 
     def kept(self, k: int) -> tuple[int, dict[str, Array]]:
         """Step count and state (views) of parameter number k; no state before its first step."""

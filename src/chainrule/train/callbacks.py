@@ -106,7 +106,7 @@ class BestWeights(Callback):
             self.waited += 1
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        if self._weights is not None and self.waited:
+        if self._weights is not None and (self.waited or trainer.partial):
             trainer.model.load_state_dict(self._weights)
         trainer.history.best_epoch = self.best_epoch
 

@@ -1,0 +1,264 @@
+"""From the columns of a file to what a network takes, and back; kept with the model in its file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chainrule.array.errors import DataError, FileFormatError, ShapeError, nearest
+from chainrule.autograd.context import no_grad
+from chainrule.autograd.tape import Variable
+from chainrule.data import as_array, check_targets, check_x
+from chainrule.nn.module import Module
+from chainrule.ops import softmax
+from chainrule.serialize.model import load, read_metadata
+
+__all__ = ["Pipeline", "Scaling", "decide_task", "read_classes"]
+
+Array = npt.NDArray[Any]
+
+_ROWS = 4096  # converted at a time: their float64 form stays small
+_KINDS = {"b": "booleans", "i": "integers", "u": "integers", "f": "floats", "U": "text"}
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Standardisation, ``(x - mean) / scale`` per column, computed in double precision.
+
+    `scale` is the standard deviation, and 1 for a column that is constant.
+    """
+
+    mean: Array
+    scale: Array
+
+    @classmethod
+    def of(cls, x: Array, rows: Array) -> Scaling:
+        """Mean and standard deviation of the columns of ``x[rows]``, in two passes.
+
+        >>> Scaling.of(np.array([[1.0, 5.0], [3.0, 5.0], [9.0, 9.0]]), np.array([0, 1]))
+        Scaling(mean=array([2., 5.]), scale=array([1., 1.]))
+        """
+        n = len(rows)
+        mean = sum(np.sum(b, axis=0) for b in _blocks(x, rows)) / n
+        variance = sum(np.sum((b - mean) ** 2, axis=0) for b in _blocks(x, rows)) / n
+        deviation = np.sqrt(variance)
+        rounding = 8 * np.finfo(np.float64).eps * np.abs(mean)
+        return cls(mean, np.where(deviation > rounding, deviation, 1.0))
+
+    def apply(self, x: Array, rows: Array | None = None) -> npt.NDArray[np.float32]:
+        """Columns standardised, as float32 ``(n, columns)``."""
+        rows = np.arange(len(x)) if rows is None else rows
+        out = np.empty((len(rows), len(self.mean)), np.float32)
+        for k, block in enumerate(_blocks(x, rows)):
+            out[k * _ROWS : k * _ROWS + len(block)] = (block - self.mean) / self.scale
+        return out
+
+    def undo(self, x: Array) -> Array:
+        """The way back, in double precision."""
+        return x * self.scale + self.mean
+
+    def to_json(self) -> dict[str, list[float]]:
+        return {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, list[float]]) -> Scaling:
+        return cls(np.asarray(value["mean"], np.float64), np.asarray(value["scale"], np.float64))
+
+
+def _blocks(x: Array, rows: Array) -> Iterator[Array]:
+    for start in range(0, len(rows), _ROWS):
+        block = x[rows[start : start + _ROWS]]
+        yield block.reshape(len(block), -1).astype(np.float64)
+
+
+def decide_task(y: Array, asked: str = "auto") -> tuple[str, str]:
+    """("classification" or "regression", why).
+
+    >>> decide_task(np.array([0, 1, 1]))
+    ('classification', 'y holds integers')
+    """
+    if y.dtype.kind not in _KINDS and y.dtype.kind != "S":
+        raise DataError(f"y has type {y.dtype}; expected integers or text (classes), or floats")
+    held = f"y holds {_KINDS.get(y.dtype.kind, 'text')}"
+    if asked == "regression" and y.dtype.kind in "US":
+        raise DataError(f"{held}, and regression needs numbers; leave --task out to classify")
+    if asked != "auto":
+        return asked, f"--task says so; {held}"
+    return ("regression" if y.dtype.kind == "f" else "classification"), held
+
+
+def read_classes(y: Array, name: str = "y") -> Array:
+    """Labels ``(n,)`` of integers, text or booleans; whole floats become integers."""
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        fix = f" (for one-hot rows: {name}.argmax(axis=1))" if y.ndim == 2 else ""
+        raise DataError(f"{name} has shape {y.shape}; expected one label per row, (n,){fix}")
+    if y.dtype.kind == "S":
+        try:
+            return np.char.decode(y, "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{name} holds bytes that are no UTF-8 text ({error})") from error
+    if y.dtype.kind == "f":
+        bad = ~np.isfinite(y) | (y != np.floor(y))
+        if bad.any():
+            row = int(bad.argmax())
+            raise DataError(
+                f"{name} holds {y[row]} at row {row}; classes are whole numbers or text. For values "
+                "use --task regression"
+            )
+        return y.astype(np.int64)
+    if y.dtype.kind not in "biuU":
+        raise DataError(f"{name} has type {y.dtype}; expected one integer or text label per row")
+    return y
+
+
+@dataclass
+class Pipeline:
+    """A model with what stands before and after it.
+
+    Attributes:
+        model: from standardised features ``(n, features)`` to logits or standardised values.
+        shape: of one row of X, such as ``(28, 28)``; rows are flattened.
+        inputs: the standardisation of the features.
+        classes: the class of each logit, sorted; None for regression.
+        outputs: the standardisation of the target, for regression.
+        target_shape: of one target; ``()`` for a column of numbers.
+        about: everything else the file tells: data, options, metrics, versions.
+    """
+
+    model: Module
+    shape: tuple[int, ...]
+    inputs: Scaling
+    classes: Array | None
+    outputs: Scaling | None
+    target_shape: tuple[int, ...]
+    about: dict[str, Any]
+
+    @property
+    def task(self) -> str:
+        return "regression" if self.classes is None else "classification"
+
+    # -- files --------------------------------------------------------------------------------
+
+    def metadata(self) -> dict[str, Any]:
+        """What goes into the file beside the model."""
+        return {
+            **self.about,
+            "task": self.task,
+            "input_shape": list(self.shape),
+            "inputs": self.inputs.to_json(),
+            "classes": None if self.classes is None else self.classes.tolist(),
+            "outputs": None if self.outputs is None else self.outputs.to_json(),
+            "target_shape": list(self.target_shape),
+        }
+
+    @classmethod
+    def load(cls, path: str) -> Pipeline:
+        """Read what ``chainrule train`` wrote.
+
+        Raises:
+            FileFormatError: for a file that is damaged or foreign, or holds a model without
+                preprocessing, as `chainrule.save` writes it.
+        """
+        about = read_metadata(path)
+        try:
+            classes, outputs = about.pop("classes"), about.pop("outputs")
+            return cls(
+                load(path),
+                tuple(about.pop("input_shape")),
+                Scaling.from_json(about.pop("inputs")),
+                None if classes is None else np.asarray(classes),
+                None if outputs is None else Scaling.from_json(outputs),
+                tuple(about.pop("target_shape")),
+                about,
+            )
+        except (KeyError, TypeError) as error:
+            raise FileFormatError(
+                f"{path} holds a model, but not what stands before and after it ({error}): it was "
+                "not written by chainrule train. Use it from Python, with chainrule.load"
+            ) from error
+
+    # -- use ----------------------------------------------------------------------------------
+
+    def check_rows(self, x: Array, name: str = "X") -> Array:
+        """X with numbers of the shape the model was trained on."""
+        x = as_array(x, name)
+        if x.shape[1:] == self.shape:
+            return x
+        size = int(np.prod(self.shape))
+        if x.ndim >= 2 and int(np.prod(x.shape[1:])) == size:
+            return x  # the same numbers in another arrangement: flattened all the same
+        if x.shape == self.shape:
+            raise ShapeError(f"{name} has shape {x.shape}, that of one row; pass {name}[None]")
+        raise ShapeError(
+            f"{name} has shape {x.shape}; the model was trained on rows of shape {self.shape}, "
+            f"{size} features each"
+        )
+
+    def encode(self, y: Array, name: str = "y") -> Array:
+        """Targets as the model's loss takes them: class numbers, or standardised values."""
+        if self.outputs is not None:
+            y = check_targets(y, self.target_shape, name, dtype=np.float64)
+            return self.outputs.apply(y.reshape(len(y), -1))
+        assert self.classes is not None
+        labels = read_classes(y, name)
+        if (labels.dtype.kind == "U") != (self.classes.dtype.kind == "U"):
+            raise DataError(
+                f"{name} holds {_KINDS[labels.dtype.kind]}, the model's classes are "
+                f"{_KINDS[self.classes.dtype.kind]}: {self._listed()}"
+            )
+        codes = np.minimum(np.searchsorted(self.classes, labels), len(self.classes) - 1)
+        unknown = self.classes[codes] != labels
+        if unknown.any():
+            row = int(unknown.argmax())
+            label = labels[row].item()
+            hint = nearest(label, self.classes.tolist()) if isinstance(label, str) else ""
+            hint = hint if hint.startswith("did") else f"its classes are {self._listed()}"
+            raise DataError(
+                f"{name} holds class {label!r} at row {row}, which the model does not know; {hint}"
+            )
+        return codes
+
+    def _listed(self) -> str:
+        names = [str(c) for c in (self.classes if self.classes is not None else ())]
+        return ", ".join(names if len(names) <= 12 else [*names[:10], "…", names[-1]])
+
+    def scores(self, x: Array, batch_size: int = 1024, name: str = "X") -> Iterator[Array]:
+        """Logits or standardised values, block by block; x may be a memory map."""
+        x = self.check_rows(x, name)
+        for start in range(0, len(x), batch_size):
+            block = check_x(np.asarray(x[start : start + batch_size]), name, np.float64)
+            yield self.output(self.inputs.apply(block))
+
+    def output(self, x: npt.NDArray[np.float32]) -> Array:
+        """The model's output for standardised features."""
+        with no_grad(), np.errstate(all="ignore"):
+            out = self.model(x)
+        raw: Array = out._data if isinstance(out, Variable) else np.asarray(out)
+        return raw
+
+    def decide(self, scores: Array) -> Array:
+        """Classes by name, or values on their own scale, from a block of scores."""
+        if self.classes is not None:
+            chosen: Array = self.classes[scores.argmax(axis=1)]
+            return chosen
+        assert self.outputs is not None
+        return self.outputs.undo(scores).reshape(len(scores), *self.target_shape)
+
+    def probabilities(self, scores: Array) -> Array:
+        """``softmax`` of the logits."""
+        p: Array = softmax(scores, axis=1)
+        return p
+
+    def write(self, path: str) -> int:
+        """Save the model with everything; the size of the file."""
+        from chainrule.serialize.model import save
+
+        save(self.model, path, self.metadata())
+        return os.path.getsize(path)

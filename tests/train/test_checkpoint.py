@@ -1,0 +1,119 @@
+"""Resume equals the uninterrupted run, bit for bit, whatever happens to the process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule.array.errors import FileFormatError
+from tests_common import blobs, net
+
+
+class Stop(cr.callbacks.Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, trainer: Any, step: int, loss: float) -> None:
+        if step == self.step:
+            trainer.stop = "test"
+
+
+def trainer(path: Any, stop: int, *, every_steps: int = 0, accumulate: int = 1) -> Any:
+    return cr.Trainer(
+        net(p=0.3),
+        optimizer=cr.optim.AdamW(lr=0.01),
+        schedule="one_cycle",
+        callbacks=[
+            cr.callbacks.EarlyStopping(patience=50),
+            cr.callbacks.Checkpoint(path, every_steps=every_steps),
+            Stop(stop),
+        ],
+        clip_norm=1.0,
+        accumulate=accumulate,
+        seed=7,
+    )
+
+
+def same(a: Any, b: Any) -> None:
+    for name, v in a.model.state_dict().items():
+        np.testing.assert_array_equal(v, b.model.state_dict()[name])
+    drop = lambda rows: [{k: v for k, v in row.items() if k != "seconds"} for row in rows]  # noqa: E731
+    assert drop(a.history.rows) == drop(b.history.rows)
+    assert a.history.best_epoch == b.history.best_epoch
+
+
+@pytest.mark.parametrize(("every_steps", "accumulate"), [(0, 1), (1, 1), (3, 2)])
+@pytest.mark.parametrize("stop", [1, 9, 16, 23])
+def test_resume_is_the_uninterrupted_run(tmp_path: Any, every_steps: int, accumulate: int, stop: int) -> None:
+    data, valid = blobs(), blobs(seed=5)
+    kw: dict[str, Any] = {"epochs": 4, "batch_size": 30, "validation_data": valid, "sample_weight": np.linspace(0.1, 1, 240)}
+    options = {"every_steps": every_steps, "accumulate": accumulate}
+    whole = trainer(tmp_path / "whole.ckpt", -1, **options)
+    whole.fit(data, **kw)
+    path = tmp_path / "part.ckpt"
+    part = trainer(path, stop, **options)
+    part.fit(data, **kw)
+    again = trainer(path, -1, **options)
+    again.fit(data, resume=True, **kw)
+    same(whole, again)
+
+
+def test_checkpoint_is_a_model_file(tmp_path: Any) -> None:
+    t = trainer(tmp_path / "a.ckpt", -1)
+    t.fit(blobs(), epochs=1)
+    model = cr.load(tmp_path / "a.ckpt")
+    np.testing.assert_array_equal(model.state_dict()["0.weight"], t.model.state_dict()["0.weight"])
+
+
+def test_resume_from_nothing_and_from_another_set_up(tmp_path: Any) -> None:
+    t = trainer(tmp_path / "a.ckpt", -1)
+    with pytest.raises(FileNotFoundError, match=r"none\.ckpt"):
+        t.fit(blobs(), epochs=1, resume=tmp_path / "none.ckpt")
+    t.fit(blobs(), epochs=1, resume=True)  # no file yet: a fresh start
+    other = cr.Trainer(net(), optimizer="sgd", seed=0)
+    before = other.model.state_dict()
+    with pytest.raises(FileFormatError, match="AdamW"):
+        other.fit(blobs(), epochs=2, resume=tmp_path / "a.ckpt")
+    for name, v in other.model.state_dict().items():
+        np.testing.assert_array_equal(v, before[name])
+
+
+def test_kill_in_the_middle_of_writing(tmp_path: Any) -> None:
+    """Killed again and again while it writes at every step, the run ends as if nothing had happened."""
+    path = tmp_path / "k.ckpt"
+    code = f"""
+    import sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); sys.path.insert(0, {os.path.dirname(os.path.dirname(__file__))!r})
+    import numpy as np, chainrule as cr
+    from tests_common import blobs, net
+    cr.seed(0)
+    t = cr.Trainer(net(sizes=(4, 400, 400, 3), p=0.2), optimizer=cr.optim.Adam(lr=1e-3), seed=1,
+                   callbacks=[cr.callbacks.Checkpoint(sys.argv[1], every_steps=1)])
+    print("go", flush=True)
+    t.fit(blobs(), epochs=4, batch_size=60, resume=True)
+    cr.save(t.model, sys.argv[1] + ".model")
+    """
+    run = [sys.executable, "-c", textwrap.dedent(code)]
+    assert subprocess.run([*run, str(tmp_path / "whole.ckpt")], capture_output=True).returncode == 0
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        p = subprocess.Popen([*run, str(path)], stdout=subprocess.PIPE)
+        assert p.stdout is not None
+        p.stdout.readline()
+        time.sleep(rng.uniform(0.0, 0.12))
+        p.send_signal(signal.SIGKILL)
+        p.communicate()
+    done = subprocess.run([*run, str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-500:]
+    a, b = cr.load(str(path) + ".model"), cr.load(str(tmp_path / "whole.ckpt.model"))
+    for name, v in a.state_dict().items():
+        np.testing.assert_array_equal(v, b.state_dict()[name])
+    assert not [f for f in os.listdir(tmp_path) if f.startswith(".")]
