@@ -72,7 +72,10 @@ print("test accuracy", model.score(x_test, y_test))
 joblib.dump(model, sys.argv[1])
 """
 
-_LINE = "train digits --hidden 100 --epochs 20 --batch-size 32 --lr 1e-3 --seed 0 --output"
+_LINE = (
+    "train --hidden 100 --dropout 0 --optimizer adam --lr 1e-3 --schedule none --epochs 20 "
+    "--batch-size 32 --validation-fraction 0 --test-fraction 0.2 --output"
+)
 PEERS = [
     Peer("chainrule", f"`chainrule {_LINE} FILE`", "chainrule"),
     Peer("chainrule-script", "script with `cr.Trainer`", "chainrule"),
@@ -119,9 +122,10 @@ def run(
 def main() -> None:
     args = harness.options(__doc__, 10, PEERS).parse_args()
     peers = harness.chosen(PEERS, args.peers)
+    neighbours = harness.Neighbours()
     with tempfile.TemporaryDirectory() as folder, harness.installed() as env:
         commands = {p.name: run(COMMANDS[p.name], folder, env) for p in peers}
-        found = harness.interleave(commands, args.rounds)
+        found = harness.interleave(commands, args.rounds, neighbours)
     rows = []
     for p, row in zip(
         peers, harness.compared({n: f["seconds"] for n, f in found.items()}), strict=True
@@ -129,7 +133,9 @@ def main() -> None:
         rows.append((p.label, *row[1:], f"{statistics.median(found[p.name]['accuracy']):.1%}"))
     header = ("", "median", "least – most", f"median ratio to {peers[0].name}", "test accuracy")
     harness.publish(
-        args, harness.section(f"{args.rounds} rounds", harness.table(header, rows)), found
+        args,
+        harness.section(f"{args.rounds} rounds", harness.table(header, rows), neighbours.text()),
+        found,
     )
 
 

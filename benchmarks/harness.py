@@ -140,11 +140,41 @@ class Result:
     case: str
     times: dict[str, list[float]]
     checks: dict[str, list[float]]
-    #: share of the machine's CPU time that went to other processes, block by block
-    others: list[float]
 
 
-def measure(workers: Sequence[Worker], case: str, rounds: int, seconds: float) -> Result:
+class Neighbours:
+    """How much of the machine's CPU time went to processes that are not measured."""
+
+    def __init__(self) -> None:
+        self.shares: list[float] = []
+
+    @contextlib.contextmanager
+    def watched(self, ticks: Callable[[], Any]) -> Iterator[None]:
+        """Around one measurement; `ticks` gives the CPU time of what is measured, in clock ticks."""
+        start, busy, mine = time.perf_counter(), _machine_ticks(), ticks()
+        yield
+        if busy is not None and mine is not None:
+            others = _machine_ticks() - busy - (ticks() - mine)
+            possible = (time.perf_counter() - start) * os.sysconf("SC_CLK_TCK") * _cpus()
+            self.shares.append(max(0.0, others / possible))
+
+    def text(self) -> str:
+        if not self.shares:
+            return "How busy other processes were is not known on this system."
+        return (
+            f"Other processes took {statistics.median(self.shares):.0%} of the machine's CPU time in "
+            f"the median measurement, {max(self.shares):.0%} in the worst."
+        )
+
+
+def own_ticks() -> float:
+    """CPU time of this process and of the processes it has waited for, in clock ticks."""
+    return sum(os.times()[:4]) * os.sysconf("SC_CLK_TCK")
+
+
+def measure(
+    workers: Sequence[Worker], case: str, rounds: int, seconds: float, neighbours: Neighbours
+) -> Result:
     """Let every worker prepare the case, then time blocks of about `seconds`, taking turns."""
     steps, checks = {}, {}
     for w in workers:
@@ -152,18 +182,14 @@ def measure(workers: Sequence[Worker], case: str, rounds: int, seconds: float) -
         steps[w.peer.name], checks[w.peer.name] = answer["steps"], answer["check"]
         w.settle()
     times: dict[str, list[float]] = {w.peer.name: [] for w in workers}
-    others = []
     for _ in range(rounds):
         for w in workers:
             name = w.peer.name
-            total, mine = _machine_ticks(), _ticks(w.process.pid)
-            taken = w.ask(do="time", case=case, steps=steps[name])["seconds"]
-            if total is not None and mine is not None:
-                busy = _machine_ticks() - total - (_ticks(w.process.pid) - mine)
-                others.append(max(0.0, busy / (taken * os.sysconf("SC_CLK_TCK") * _cpus())))
+            with neighbours.watched(lambda w=w: _ticks(w.process.pid)):
+                taken = w.ask(do="time", case=case, steps=steps[name])["seconds"]
             times[name].append(taken / steps[name])
             w.settle()
-    return Result(case, times, checks, others)
+    return Result(case, times, checks)
 
 
 def disagreements(result: Result, peers: Sequence[Peer]) -> list[str]:
@@ -203,13 +229,15 @@ def _cpus() -> int:
 
 
 def interleave(
-    commands: Mapping[str, Callable[[], dict[str, float]]], rounds: int
+    commands: Mapping[str, Callable[[], dict[str, float]]], rounds: int, neighbours: Neighbours
 ) -> dict[str, dict[str, list[float]]]:
     """Measure whole processes, taking turns; the first round, which fills caches, is dropped."""
     found: dict[str, dict[str, list[float]]] = {name: {} for name in commands}
     for i in range(rounds + 1):
         for name, command in commands.items():
-            for key, value in command().items():
+            with neighbours.watched(own_ticks):
+                values = command()
+            for key, value in values.items():
                 if i:
                     found[name].setdefault(key, []).append(value)
     return found

@@ -103,9 +103,10 @@ def megabytes(size: float) -> str:
 def main() -> int:
     args = harness.options(__doc__, 15, PEERS).parse_args()
     peers = harness.chosen(PEERS, args.peers)
+    neighbours = harness.Neighbours()
     with harness.installed() as env:
         commands = {p.name: importing(STATEMENTS[p.name], env) for p in peers}
-        found = harness.interleave(commands, args.rounds)
+        found = harness.interleave(commands, args.rounds, neighbours)
     rows = []
     for p, row in zip(
         peers, harness.compared({n: f["seconds"] for n, f in found.items()}), strict=True
@@ -120,7 +121,7 @@ def main() -> int:
         "memory",
         "installed",
     )
-    text = harness.section(f"{args.rounds} rounds", harness.table(header, rows))
+    text = harness.section(f"{args.rounds} rounds", harness.table(header, rows), neighbours.text())
     harness.publish(args, text, found)
     if "numpy" in found and "chainrule-used" in found:
         pairs = zip(found["chainrule-used"]["seconds"], found["numpy"]["seconds"], strict=True)

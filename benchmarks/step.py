@@ -9,7 +9,6 @@ equal those of the others, or nothing is reported.
 from __future__ import annotations
 
 import os
-import statistics
 import sys
 from collections.abc import Sequence
 
@@ -57,12 +56,6 @@ def report(results: Sequence[Result], workers: Sequence[Worker], reference: str)
         parts.append(f"**{CASES[r.case].title}**\n\n" + harness.table(header, rows))
     rows = [(w.peer.label, str(w.facts["products"]), str(w.facts["threads"])) for w in workers]
     parts.append(harness.table(("", "matrix products", "threads"), rows))
-    others = [share for r in results for share in r.others]
-    if others:
-        parts.append(
-            f"Other processes took {statistics.median(others):.0%} of the machine's CPU time in "
-            f"the median block, {max(others):.0%} in the worst."
-        )
     return "\n\n".join(parts)
 
 
@@ -92,16 +85,19 @@ def main() -> None:
             workers.append(Worker(os.path.abspath(__file__), peer, args.cpus))
         reference = workers[0].peer.name
         results = []
+        neighbours = harness.Neighbours()
         for case in cases:
             print(f"measuring {case}", file=sys.stderr)
-            results.append(harness.measure(workers, case, args.rounds, args.seconds))
+            results.append(harness.measure(workers, case, args.rounds, args.seconds, neighbours))
             if wrong := harness.disagreements(results[-1], [w.peer for w in workers]):
                 raise SystemExit("\n".join(["the peers did not compute the same:", *wrong]))
     finally:
         for w in workers:
             w.close()
     text = harness.section(
-        f"{args.rounds} rounds, blocks of {args.seconds} s", report(results, workers, reference)
+        f"{args.rounds} rounds, blocks of {args.seconds} s",
+        report(results, workers, reference),
+        neighbours.text(),
     )
     harness.publish(args, text, {r.case: r.times for r in results})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ def net(seed: int = 0, sizes: tuple[int, ...] = (4, 16, 3), p: float = 0.0) -> A
     """A dense network with ReLU and dropout."""
     cr.seed(seed)
     layers: list[Any] = []
-    for i, o in zip(sizes[:-1], sizes[1:], strict=True):
+    for i, o in itertools.pairwise(sizes):
         layers += [cr.nn.Dense(i, o), cr.nn.ReLU(), cr.nn.Dropout(p)]
     return cr.nn.Sequential(*layers[:-2])
 

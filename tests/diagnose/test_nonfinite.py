@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from tests_common import net
 
 import chainrule as cr
 from chainrule.diagnose.nonfinite import first_nonfinite
+from tests_common import net
 
 
 def test_layer_input_parameter_or_nothing():
@@ -14,7 +14,11 @@ def test_layer_input_parameter_or_nothing():
     x = np.ones((2, 4), np.float32)
     assert first_nonfinite(model, x) is None
     assert first_nonfinite(model, x * np.nan) == "the input holds nan"
-    hot = cr.nn.Sequential(cr.nn.Dense(4, 4), cr.nn.Activation(cr.formula(lambda xp, x: xp.log(x - x))), cr.nn.Dense(4, 2))
+    hot = cr.nn.Sequential(
+        cr.nn.Dense(4, 4),
+        cr.nn.Activation(cr.formula(lambda xp, x: xp.log(x - x))),
+        cr.nn.Dense(4, 2),
+    )
     found = first_nonfinite(hot, x)
     assert found is not None
     assert "model.1" in found

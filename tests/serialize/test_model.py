@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from tests_common import net
 
 import chainrule as cr
 from chainrule.array.errors import FileFormatError
 from chainrule.serialize.container import write_container
 from chainrule.serialize.model import read_metadata
+from tests_common import net
 
 
 class Residual(cr.nn.Module):
     def __init__(self, width: int, depth: int = 2) -> None:
-        self.layers = cr.nn.ModuleList([cr.nn.Dense(width, width, activation="tanh") for _ in range(depth)])
+        self.layers = cr.nn.ModuleList(
+            [cr.nn.Dense(width, width, activation="tanh") for _ in range(depth)]
+        )
 
     def forward(self, x: Any) -> Any:
         for layer in self.layers:
@@ -70,7 +72,7 @@ def test_user_classes_are_passed_in(tmp_path: Any) -> None:
     model = Residual(3, depth=3)
     cr.save(model, tmp_path / "m")
     same(model, cr.load(tmp_path / "m", classes=[Residual]))
-    with pytest.raises(FileFormatError, match="Residual.*classes"):
+    with pytest.raises(FileFormatError, match=r"Residual.*classes"):
         cr.load(tmp_path / "m")
 
 
@@ -115,7 +117,11 @@ def test_files_of_others(tmp_path: Any) -> None:
         {"class": "Dense", "args": [10**9, 10**9], "kwargs": {}},
         {"class": "Dense", "args": [-1, 3], "kwargs": {}},
         {"class": "Dense", "args": [2**62, 3], "kwargs": {}},
-        {"class": "Sequential", "args": [{"module": {"class": "Sequential", "args": 3, "kwargs": {}}}], "kwargs": {}},
+        {
+            "class": "Sequential",
+            "args": [{"module": {"class": "Sequential", "args": 3, "kwargs": {}}}],
+            "kwargs": {},
+        },
         {"class": "Dense", "args": [4, 16], "kwargs": {"weight_init": {"formula": "relu"}}},
         {"class": "Dense", "args": [4, 16], "kwargs": {"__class__": 1}},
         {"class": "Module", "args": [], "kwargs": {}},
@@ -125,7 +131,9 @@ def test_files_of_others(tmp_path: Any) -> None:
     ],
 )
 def test_hostile_architectures_are_format_errors(tmp_path: Any, architecture: Any) -> None:
-    write_container(tmp_path / "m", net().state_dict(), {"architecture": architecture}, kind="model")
+    write_container(
+        tmp_path / "m", net().state_dict(), {"architecture": architecture}, kind="model"
+    )
     with pytest.raises(FileFormatError, match="m"):
         cr.load(tmp_path / "m")
 

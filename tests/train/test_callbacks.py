@@ -6,10 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests_common import blobs, net
 
 import chainrule as cr
-from chainrule.train.callbacks import BestWeights, Callback, Checkpoint, EarlyStopping, LambdaCallback
+from chainrule.train.callbacks import (
+    BestWeights,
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    LambdaCallback,
+)
+from tests_common import blobs, net
 
 
 class Scripted(Callback):
@@ -47,7 +53,9 @@ def test_scores_are_better_when_larger():
 
 
 def test_min_delta_and_no_restore():
-    trainer, script = run([1.0, 0.99, 0.98, 0.97], EarlyStopping(patience=1, min_delta=0.1, restore_best=False))
+    trainer, script = run(
+        [1.0, 0.99, 0.98, 0.97], EarlyStopping(patience=1, min_delta=0.1, restore_best=False)
+    )
     assert len(trainer.history.rows) == 3
     np.testing.assert_array_equal(trainer.model.state_dict()["0.bias"], script.weights[2]["0.bias"])
 
@@ -80,7 +88,9 @@ def test_lambda_and_time_limit():
     trainer = cr.Trainer(
         net(),
         callbacks=[
-            LambdaCallback(on_epoch_end=lambda trainer, epoch, logs: seen.append((epoch, logs["loss"]))),
+            LambdaCallback(
+                on_epoch_end=lambda trainer, epoch, logs: seen.append((epoch, logs["loss"]))
+            ),
             cr.callbacks.TimeLimit(0.0),
         ],
         seed=0,

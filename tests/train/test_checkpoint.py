@@ -53,9 +53,16 @@ def same(a: Any, b: Any) -> None:
 
 @pytest.mark.parametrize(("every_steps", "accumulate"), [(0, 1), (1, 1), (3, 2)])
 @pytest.mark.parametrize("stop", [1, 9, 16, 23])
-def test_resume_is_the_uninterrupted_run(tmp_path: Any, every_steps: int, accumulate: int, stop: int) -> None:
+def test_resume_is_the_uninterrupted_run(
+    tmp_path: Any, every_steps: int, accumulate: int, stop: int
+) -> None:
     data, valid = blobs(), blobs(seed=5)
-    kw: dict[str, Any] = {"epochs": 4, "batch_size": 30, "validation_data": valid, "sample_weight": np.linspace(0.1, 1, 240)}
+    kw: dict[str, Any] = {
+        "epochs": 4,
+        "batch_size": 30,
+        "validation_data": valid,
+        "sample_weight": np.linspace(0.1, 1, 240),
+    }
     options = {"every_steps": every_steps, "accumulate": accumulate}
     whole = trainer(tmp_path / "whole.ckpt", -1, **options)
     whole.fit(data, **kw)
@@ -88,10 +95,11 @@ def test_resume_from_nothing_and_from_another_set_up(tmp_path: Any) -> None:
 
 
 def test_kill_in_the_middle_of_writing(tmp_path: Any) -> None:
-    """Killed again and again while it writes at every step, the run ends as if nothing had happened."""
+    """Killed again and again while it writes at every step, the run ends as if nothing had
+    happened."""
     path = tmp_path / "k.ckpt"
     code = f"""
-    import sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); sys.path.insert(0, {os.path.dirname(os.path.dirname(__file__))!r})
+    import sys; sys.path.insert(0, {os.path.dirname(os.path.dirname(__file__))!r})
     import numpy as np, chainrule as cr
     from tests_common import blobs, net
     cr.seed(0)

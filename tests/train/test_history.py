@@ -22,7 +22,16 @@ def test_mapping_best_and_text():
     assert "more" in repr(History([{"loss": 1.0}] * 40))
 
 
-@pytest.mark.parametrize(("name", "low"), [("loss", True), ("val_mse", True), ("accuracy", False), ("val_f1", False), ("max_error", True)])
+@pytest.mark.parametrize(
+    ("name", "low"),
+    [
+        ("loss", True),
+        ("val_mse", True),
+        ("accuracy", False),
+        ("val_f1", False),
+        ("max_error", True),
+    ],
+)
 def test_direction(name: str, low: bool) -> None:
     assert lower_is_better(name) is low
     with pytest.raises(ValueError, match="mode"):

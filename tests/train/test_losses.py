@@ -22,10 +22,18 @@ W = RNG.uniform(0, 2, 6)
 def test_weighted_mean_is_over_the_weights(name: str) -> None:
     """Σ w l / Σ w of the per-sample losses, for every loss by name."""
     loss = losses.get(name)
-    output = 1 / (1 + np.exp(-OUT)) if loss.probabilities else np.log(VALUES) if name == "nll_loss" else OUT
+    output = (
+        1 / (1 + np.exp(-OUT))
+        if loss.probabilities
+        else np.log(VALUES)
+        if name == "nll_loss"
+        else OUT
+    )
     target: Any = LABELS if loss.targets == "classes" else VALUES
     t = cr.tensor(output)
-    each = np.array([loss.mean(cr.tensor(output[i : i + 1]), target[i : i + 1], None).item() for i in range(6)])
+    each = np.array(
+        [loss.mean(cr.tensor(output[i : i + 1]), target[i : i + 1], None).item() for i in range(6)]
+    )
     assert loss.mean(t, target, None).item() == pytest.approx(each.mean(), rel=1e-12)
     assert loss.mean(t, target, W).item() == pytest.approx((each * W).sum() / W.sum(), rel=1e-12)
     ones = loss.mean(t, target, np.ones(6)).item()
@@ -43,7 +51,9 @@ def test_aliases_and_functions_of_ops():
 def test_callables():
     per_sample = losses.get(lambda out, t: (out * out).sum(axis=1))
     each = (OUT**2).sum(1)
-    assert per_sample.mean(cr.tensor(OUT), None, W).item() == pytest.approx((each * W).sum() / W.sum())
+    assert per_sample.mean(cr.tensor(OUT), None, W).item() == pytest.approx(
+        (each * W).sum() / W.sum()
+    )
     scalar = losses.get(lambda out, t: (out * out).mean())
     assert scalar.mean(cr.tensor(OUT), None, None).item() == pytest.approx((OUT**2).mean())
     with pytest.raises(ValueError, match="sample_weight"):

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests_common import blobs, net
 
 import chainrule as cr
 from chainrule.array.errors import DataError
 from chainrule.train import losses
 from chainrule.train.preparation import output_shape, prepare
+from tests_common import blobs, net
 
 
 def ready(data: Any, model: Any = None, loss: str = "cross_entropy", **kw: Any) -> Any:
@@ -32,8 +32,15 @@ def test_weights_per_class_follow_labels_and_probabilities():
         batch = next(p.epoch(0))
         np.testing.assert_array_equal(p.weight(batch), np.array([1, 2, 5], np.float32)[y[:16]])
     both = ready((x, y, np.full(30, 2.0)), class_weight=w)
-    np.testing.assert_array_equal(both.weight(next(both.epoch(0))), np.array([2, 4, 10], np.float32)[y[:16]])
-    binary = ready((x, (y > 0).astype(int)), net(sizes=(4, 8, 1)), "binary_cross_entropy_with_logits", class_weight={1: 3.0})
+    np.testing.assert_array_equal(
+        both.weight(next(both.epoch(0))), np.array([2, 4, 10], np.float32)[y[:16]]
+    )
+    binary = ready(
+        (x, (y > 0).astype(int)),
+        net(sizes=(4, 8, 1)),
+        "binary_cross_entropy_with_logits",
+        class_weight={1: 3.0},
+    )
     np.testing.assert_array_equal(binary.weight(next(binary.epoch(0))), np.where(y[:16] > 0, 3, 1))
 
 
@@ -81,6 +88,6 @@ def test_heads_that_do_not_fit_the_loss():
 def test_validation_arguments_are_named():
     x, y = blobs(30)
     x[3, 1] = np.nan
-    with pytest.raises(DataError, match="validation x .* row 3, column 1"):
+    with pytest.raises(DataError, match=r"validation x .* row 3, column 1"):
         ready((x, y), name="validation")
     assert cr.nn.Identity  # the façade is loaded

@@ -64,7 +64,13 @@ def test_every_source_gives_the_same_result(tmp_path: Any) -> None:
     np.save(tmp_path / "x.npy", x)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     results = []
-    for source in ((x, y), (mapped, y), cr.data.Batches((x, y), batch_size=32), Stored(x, y, 32), lambda: iter(Stored(x, y, 32))):
+    for source in (
+        (x, y),
+        (mapped, y),
+        cr.data.Batches((x, y), batch_size=32),
+        Stored(x, y, 32),
+        lambda: iter(Stored(x, y, 32)),
+    ):
         trainer = cr.Trainer(net(), seed=0)
         trainer.fit(source, epochs=2, batch_size=32, shuffle=False)
         results.append(trainer.model.state_dict()["0.weight"])
@@ -113,7 +119,11 @@ def test_class_weight_is_a_sample_weight():
     y = np.where(np.arange(90) < 60, 0, y)
     states = []
     weights = cr.data.class_weights(y, 3, "balanced")
-    for kw in ({"class_weight": "balanced"}, {"sample_weight": weights[y]}, {"class_weight": dict(enumerate(weights))}):
+    for kw in (
+        {"class_weight": "balanced"},
+        {"sample_weight": weights[y]},
+        {"class_weight": dict(enumerate(weights))},
+    ):
         trainer = cr.Trainer(net().double(), optimizer=cr.optim.SGD(lr=0.1), seed=0)
         trainer.fit((x, y), epochs=2, **kw)
         states.append(trainer.model.state_dict()["0.weight"])
@@ -131,7 +141,9 @@ def test_losses_and_heads():
         ("l1", np.eye(3)[y], 3),
         ("cross_entropy", np.eye(3)[y], 3),
     ):
-        trainer = cr.Trainer(net(sizes=(4, 16, out)), loss=loss, metrics=[], optimizer=cr.optim.Adam(lr=0.01), seed=0)
+        trainer = cr.Trainer(
+            net(sizes=(4, 16, out)), loss=loss, metrics=[], optimizer=cr.optim.Adam(lr=0.01), seed=0
+        )
         h = trainer.fit((x, target), epochs=8)
         assert h["loss"][-1] < h["loss"][0], loss
 
@@ -149,10 +161,19 @@ def test_custom_loss_metric_and_regularizer():
     def penalty(model: Any) -> Any:
         return sum((0.01 * (p * p).sum() for p in model.parameters()), 0.0)
 
-    trainer = cr.Trainer(net(), loss=squared_hinge, metrics=[hits], regularizers=[penalty], seed=0, optimizer=cr.optim.Adam(lr=0.01))
+    trainer = cr.Trainer(
+        net(),
+        loss=squared_hinge,
+        metrics=[hits],
+        regularizers=[penalty],
+        seed=0,
+        optimizer=cr.optim.Adam(lr=0.01),
+    )
     h = trainer.fit((x, y), epochs=10, sample_weight=None)
     assert h["hits"][-1] > 0.9
-    plain = cr.Trainer(net(), loss=squared_hinge, metrics=[hits], seed=0, optimizer=cr.optim.Adam(lr=0.01))
+    plain = cr.Trainer(
+        net(), loss=squared_hinge, metrics=[hits], seed=0, optimizer=cr.optim.Adam(lr=0.01)
+    )
     plain.fit((x, y), epochs=10)
     size = lambda m: sum(float((v**2).sum()) for v in m.state_dict().values())  # noqa: E731
     assert size(trainer.model) < size(plain.model)
@@ -160,10 +181,14 @@ def test_custom_loss_metric_and_regularizer():
 
 def test_schedule_and_clipping_change_the_run():
     x, y = blobs()
-    trainer = cr.Trainer(net(), optimizer=cr.optim.SGD(lr=0.1), schedule="cosine", clip_norm=0.1, seed=0)
+    trainer = cr.Trainer(
+        net(), optimizer=cr.optim.SGD(lr=0.1), schedule="cosine", clip_norm=0.1, seed=0
+    )
     h = trainer.fit((x, y), epochs=4)
     assert h["lr"][0] > h["lr"][-1]
-    one = cr.Trainer(net(), optimizer=cr.optim.AdamW(lr=0.01), schedule="one_cycle", clip_value=0.5, seed=0)
+    one = cr.Trainer(
+        net(), optimizer=cr.optim.AdamW(lr=0.01), schedule="one_cycle", clip_value=0.5, seed=0
+    )
     rates = one.fit((x, y), epochs=4)["lr"]
     assert max(rates) <= 0.01 + 1e-12
 
@@ -182,7 +207,9 @@ def test_schedule_and_clipping_change_the_run():
         ({"x": "strings"}, DataError, "x"),
     ],
 )
-def test_bad_data_is_refused_before_the_first_step(change: dict[str, str], error: Any, words: str) -> None:
+def test_bad_data_is_refused_before_the_first_step(
+    change: dict[str, str], error: Any, words: str
+) -> None:
     x, y = blobs(60)
     y = y.astype(float)
     match change:
@@ -275,7 +302,9 @@ def test_ctrl_c_finishes_the_step_and_says_so():
     assert all((v == best._weights[k]).all() for k, v in t.model.state_dict().items())
     print("ok", h.best_epoch)
     """
-    out = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    out = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True
+    )
     assert out.returncode == 0, out.stderr
     assert out.stdout.startswith("ok")
     assert "interrupted after step" in out.stderr
@@ -305,7 +334,9 @@ def test_larger_than_memory_trains_in_constant_memory(tmp_path: Any) -> None:
     print("anonymous", anon)
     assert anon < 400_000, anon
     """
-    out = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    out = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True
+    )
     assert out.returncode == 0, out.stderr[-800:]
 
 
@@ -342,12 +373,20 @@ def test_no_float64_in_a_float32_run(monkeypatch: Any) -> None:
 
     def spy(self: Any, *arrays: Any) -> Any:
         outputs = original(self, *arrays)
-        seen.update(str(a.dtype) for a in (*arrays, *outputs) if isinstance(a, np.ndarray) and a.dtype.kind == "f")
+        seen.update(
+            str(a.dtype)
+            for a in (*arrays, *outputs)
+            if isinstance(a, np.ndarray) and a.dtype.kind == "f"
+        )
         return outputs
 
     monkeypatch.setattr(Kernel, "__call__", spy)
     x, y = blobs()
-    trainer = cr.Trainer(net(p=0.2), optimizer=cr.optim.AdamW(lr=0.01), schedule="one_cycle", clip_norm=1.0, seed=0)
-    trainer.fit((x.astype(np.float64), y), epochs=2, class_weight="balanced", validation_data=(x, y))
+    trainer = cr.Trainer(
+        net(p=0.2), optimizer=cr.optim.AdamW(lr=0.01), schedule="one_cycle", clip_norm=1.0, seed=0
+    )
+    trainer.fit(
+        (x.astype(np.float64), y), epochs=2, class_weight="balanced", validation_data=(x, y)
+    )
     assert seen == {"float32"}
     assert trainer.predict(x.astype(np.float64)).dtype == np.float32

@@ -1,4 +1,4 @@
-"""`xp` for plain NumPy arrays: the primitives and the array-level operations under one set of names."""
+"""`xp` for plain NumPy arrays: primitives and array-level operations under one set of names."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class NumpyNamespace:
         return value
 
     def sum(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-        return np.add.reduce(x, axis=axis, keepdims=keepdims)
+        return np.sum(x, axis=axis, keepdims=keepdims)
 
     def max(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-        return np.maximum.reduce(x, axis=axis, keepdims=keepdims)
+        return np.max(x, axis=axis, keepdims=keepdims)
 
     def mean(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-        total = np.add.reduce(x, axis=axis, keepdims=keepdims)
+        total = np.sum(x, axis=axis, keepdims=keepdims)
         return total / (x.size // max(total.size, 1) if x.size else 0)
 
     def sum_to(self, x: Any, like: Any) -> Any:

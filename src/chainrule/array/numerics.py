@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.array.dtypes import Array
+from chainrule.array.dtypes import Array, DType
 
 __all__ = ["one_hot", "sigmoid", "sum_to", "where"]
 
-_INTEGER = {4: np.dtype(np.int32), 8: np.dtype(np.int64), 2: np.dtype(np.int16)}
+_INTEGER: dict[int, DType] = {4: np.dtype(np.int32), 8: np.dtype(np.int64), 2: np.dtype(np.int16)}
 
 
 def sigmoid(x: Any, out: Array | None = None) -> Any:
@@ -35,10 +35,14 @@ def where(c: Any, a: Any, b: Any, out: Array | None = None) -> Any:
     The mask keeps NaN and infinity of the other branch out exactly, which a product with ``c``
     would not (``inf * 0``), and costs a third of `numpy.where`.
     """
-    if type(b) is float and b == 0.0 and _maskable(a):
-        return _masked(a, c, out)
-    if type(a) is float and a == 0.0 and _maskable(b):
-        return _masked(b, np.logical_not(c), out)
+    if type(b) is float and b == 0.0 and hasattr(a, "dtype"):
+        if _maskable(a):
+            return _masked(a, c, out)
+        b = a.dtype.type(0)
+    elif type(a) is float and a == 0.0 and hasattr(b, "dtype"):
+        if _maskable(b):
+            return _masked(b, np.logical_not(c), out)
+        a = b.dtype.type(0)
     result = np.where(c, a, b)
     if out is not None:
         np.copyto(out, result)
@@ -53,7 +57,9 @@ def _maskable(a: Any) -> bool:
 def _masked(a: Array, keep: Any, out: Array | None) -> Array:
     integer = _INTEGER[a.dtype.itemsize]
     mask = np.multiply(keep, -1, dtype=integer)  # all bits set where kept
-    bits = np.bitwise_and(a.view(integer), mask, out=None if out is None else out.view(integer))
+    bits: Array = np.bitwise_and(
+        a.view(integer), mask, out=None if out is None else out.view(integer)
+    )
     return bits.view(a.dtype)
 
 
@@ -86,4 +92,5 @@ def one_hot(labels: Array, like: Array | tuple[int, ...], axis: int = -1) -> Arr
     classes = np.arange(n, dtype=labels.dtype if labels.dtype.kind in "iu" else np.int64)
     shape = [1] * len(full)
     shape[axis] = n
-    return np.equal(labels, classes.reshape(shape))
+    hit: Array = np.equal(labels, classes.reshape(shape))
+    return hit

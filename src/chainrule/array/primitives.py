@@ -2,9 +2,10 @@
 
 A row gives the primitive's name (the Array API standard's where it has one), its NumPy form, its
 derivative, a bound on the error of that NumPy form and what it does at the extremes. A derivative
-is itself a text in `xp`: ``vjp(xp, y, g, *inputs)`` returns one cotangent per input (None where there
-is none), from the output ``y``, the cotangent ``g`` of the output and the inputs. Because it is
-written in `xp`, the same row serves plain arrays, recorded tensors and symbols, and so every order.
+is itself a text in `xp`: ``vjp(xp, y, g, *inputs)`` returns one cotangent per input (None where
+there is none), from the output ``y``, the cotangent ``g`` of the output and the inputs. Because it
+is written in `xp`, the same row serves plain arrays, recorded tensors and symbols, and so every
+order.
 
 Error bounds are in units in the last place of the result's type, as NumPy 2 computes them on
 x86-64 and Arm; `tests/array/test_primitives.py` holds each row to its bound.
@@ -65,8 +66,8 @@ def _share(xp: Any, loses: Any, tie: Any, g: Any) -> Any:
     return xp.where(loses, 0.0, xp.where(tie, 0.5 * g, g))
 
 
+# fmt: off
 _ROWS: tuple[Primitive, ...] = (
-    # fmt: off
     _elementwise("add", np.add, lambda xp, y, g, a, b: (g, g), 0.5, "inf - inf is NaN"),
     _elementwise("subtract", np.subtract, lambda xp, y, g, a, b: (g, -g), 0.5, "inf - inf is NaN"),
     _elementwise("multiply", np.multiply, lambda xp, y, g, a, b: (g * b, g * a), 0.5, "0 inf is NaN"),
@@ -122,8 +123,8 @@ _ROWS: tuple[Primitive, ...] = (
     Primitive("expand_dims", np.expand_dims, lambda xp, y, g, x, axis: (xp.squeeze(g, axis=axis),),
               0, "", kind="shape"),
     Primitive("stop_gradient", np.positive, None, 0, "the identity, with derivative zero"),
-    # fmt: on
 )
+# fmt: on
 
 #: name -> row
 PRIMITIVES: dict[str, Primitive] = {row.name: row for row in _ROWS}

@@ -13,12 +13,12 @@ import numpy.typing as npt
 from chainrule.array.errors import DataError, FileFormatError, ShapeError, nearest
 from chainrule.autograd.context import no_grad
 from chainrule.autograd.tape import Variable
-from chainrule.data import as_array, check_targets, check_x
+from chainrule.data import as_array, check_targets, check_x, split
 from chainrule.nn.module import Module
 from chainrule.ops import softmax
-from chainrule.serialize.model import load, read_metadata
+from chainrule.serialize.model import load, read_metadata, save
 
-__all__ = ["Pipeline", "Scaling", "decide_task", "read_classes"]
+__all__ = ["Pipeline", "Scaling", "decide_task", "read_classes", "split_rows"]
 
 Array = npt.NDArray[Any]
 
@@ -118,6 +118,28 @@ def read_classes(y: Array, name: str = "y") -> Array:
     return y
 
 
+def split_rows(y: Array, fractions: dict[str, float], seed: int, task: str) -> dict[str, Array]:
+    """Row numbers of the parts "train", "validation" and "test"; a part of share 0 is left out.
+
+    Each class is split by itself. The same arguments give the same parts, so that a model file
+    can name the rows it was not trained on.
+
+    >>> parts = split_rows(np.array([0, 1] * 10), {"validation": 0, "test": 0.2}, 0, "classification")
+    >>> {name: len(rows) for name, rows in parts.items()}
+    {'train': 16, 'test': 4}
+    """
+    wanted = {name: share for name, share in fractions.items() if share}
+    rest = 1 - sum(wanted.values())
+    if rest < 1e-9:
+        raise DataError("the fractions to validate and test on leave no rows to train on")
+    if not wanted:
+        return {"train": np.arange(len(y))}
+    shares = {"train": rest, **wanted}
+    stratify = task == "classification"
+    rows = split(y if stratify else len(y), list(shares.values()), seed=seed, stratify=stratify)
+    return dict(zip(shares, rows, strict=True))
+
+
 @dataclass
 class Pipeline:
     """A model with what stands before and after it.
@@ -157,6 +179,11 @@ class Pipeline:
             "outputs": None if self.outputs is None else self.outputs.to_json(),
             "target_shape": list(self.target_shape),
         }
+
+    def save(self, path: str) -> int:
+        """Write the model with everything; the size of the file."""
+        save(self.model, path, self.metadata())
+        return os.path.getsize(path)
 
     @classmethod
     def load(cls, path: str) -> Pipeline:
@@ -211,7 +238,7 @@ class Pipeline:
         if (labels.dtype.kind == "U") != (self.classes.dtype.kind == "U"):
             raise DataError(
                 f"{name} holds {_KINDS[labels.dtype.kind]}, the model's classes are "
-                f"{_KINDS[self.classes.dtype.kind]}: {self._listed()}"
+                f"{_KINDS[self.classes.dtype.kind]} ({self.listed_classes()})"
             )
         codes = np.minimum(np.searchsorted(self.classes, labels), len(self.classes) - 1)
         unknown = self.classes[codes] != labels
@@ -219,25 +246,31 @@ class Pipeline:
             row = int(unknown.argmax())
             label = labels[row].item()
             hint = nearest(label, self.classes.tolist()) if isinstance(label, str) else ""
-            hint = hint if hint.startswith("did") else f"its classes are {self._listed()}"
+            hint = hint if hint.startswith("did") else f"it knows {self.listed_classes()}"
             raise DataError(
                 f"{name} holds class {label!r} at row {row}, which the model does not know; {hint}"
             )
         return codes
 
-    def _listed(self) -> str:
+    def listed_classes(self) -> str:
+        """The number of classes and their names, the middle left out where they are many."""
         names = [str(c) for c in (self.classes if self.classes is not None else ())]
-        return ", ".join(names if len(names) <= 12 else [*names[:10], "…", names[-1]])
+        shown = names if len(names) <= 12 else [*names[:10], "…", names[-1]]
+        return f"{len(names)} classes: {', '.join(shown)}"
 
     def scores(self, x: Array, batch_size: int = 1024, name: str = "X") -> Iterator[Array]:
         """Logits or standardised values, block by block; x may be a memory map."""
         x = self.check_rows(x, name)
         for start in range(0, len(x), batch_size):
             block = check_x(np.asarray(x[start : start + batch_size]), name, np.float64)
-            yield self.output(self.inputs.apply(block))
+            yield self._output(self.inputs.apply(block))
 
-    def output(self, x: npt.NDArray[np.float32]) -> Array:
-        """The model's output for standardised features."""
+    def outputs_of(self, x: npt.NDArray[np.float32], batch_size: int = 1024) -> Array:
+        """Logits or standardised values for rows that are standardised already."""
+        blocks = range(0, len(x), batch_size)
+        return np.concatenate([self._output(x[k : k + batch_size]) for k in blocks])
+
+    def _output(self, x: npt.NDArray[np.float32]) -> Array:
         with no_grad(), np.errstate(all="ignore"):
             out = self.model(x)
         raw: Array = out._data if isinstance(out, Variable) else np.asarray(out)
@@ -255,10 +288,3 @@ class Pipeline:
         """``softmax`` of the logits."""
         p: Array = softmax(scores, axis=1)
         return p
-
-    def write(self, path: str) -> int:
-        """Save the model with everything; the size of the file."""
-        from chainrule.serialize.model import save
-
-        save(self.model, path, self.metadata())
-        return os.path.getsize(path)

@@ -33,7 +33,9 @@ def derive(program: Program, wanted: Sequence[bool]) -> Derivative:
     """The vector-Jacobian product of `program` for the inputs marked in `wanted`."""
     ys, gs = fresh_symbols(program)
     known = {
-        o: y for o, y in zip(program.outputs, ys, strict=True) if isinstance(o, Expr) and o.op != "input"
+        o: y
+        for o, y in zip(program.outputs, ys, strict=True)
+        if isinstance(o, Expr) and o.op != "input"
     }
     derived, sources = select(
         f"{program.name}_vjp",

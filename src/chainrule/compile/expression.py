@@ -4,9 +4,10 @@ Expressions are interned (equal ones are the same object), so common subexpressi
 construction and a dictionary keyed by expression needs no hashing of structure. They know no
 shapes: one trace serves every shape, and the printers look at shapes when they print.
 
-Beside the primitives there are operations of the form's own: ``input``; ``size``, a number known at run
-time; ``ones_like`` and ``zeros_like``; and ``call(value, *arguments, formula=f)``, the identity on
-``value``, which remembers that it is formula f of the arguments so that f's own derivative is used.
+Beside the primitives there are operations of the form's own: ``input``; ``size``, a number known at
+run time; ``ones_like`` and ``zeros_like``; and ``call(value, *arguments, formula=f)``, the identity
+on ``value``, which remembers that it is formula f of the arguments so that f's own derivative is
+used.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 
 from chainrule.array.primitives import PRIMITIVES
 
-__all__ = ["Expr", "Operand", "Program", "SYMBOLS", "walk"]
+__all__ = ["SYMBOLS", "Expr", "Operand", "Program", "walk"]
 
 #: An argument of an expression: another expression, or a Python number.
 Operand: TypeAlias = "Expr | float | int | bool"
@@ -72,68 +73,71 @@ class Expr:
     __setitem__: Any = __getitem__
 
     def __float__(self) -> float:
-        raise TypeError("a formula must not read its values: float(), int() and math.* cannot be traced")
+        raise TypeError(
+            "a formula must not read its values: float(), int() and math.* cannot be traced"
+        )
 
-    __int__ = __index__ = __float__  # type: ignore[assignment]
+    __int__: Any = __float__
+    __index__: Any = __float__
 
-    def __add__(self, other: Any) -> Expr:
+    def __add__(self, other: Any) -> Any:
         return apply("add", self, other)
 
-    def __radd__(self, other: Any) -> Expr:
+    def __radd__(self, other: Any) -> Any:
         return apply("add", other, self)
 
-    def __sub__(self, other: Any) -> Expr:
+    def __sub__(self, other: Any) -> Any:
         return apply("subtract", self, other)
 
-    def __rsub__(self, other: Any) -> Expr:
+    def __rsub__(self, other: Any) -> Any:
         return apply("subtract", other, self)
 
-    def __mul__(self, other: Any) -> Expr:
+    def __mul__(self, other: Any) -> Any:
         return apply("multiply", self, other)
 
-    def __rmul__(self, other: Any) -> Expr:
+    def __rmul__(self, other: Any) -> Any:
         return apply("multiply", other, self)
 
-    def __truediv__(self, other: Any) -> Expr:
+    def __truediv__(self, other: Any) -> Any:
         return apply("divide", self, other)
 
-    def __rtruediv__(self, other: Any) -> Expr:
+    def __rtruediv__(self, other: Any) -> Any:
         return apply("divide", other, self)
 
-    def __pow__(self, other: Any) -> Expr:
+    def __pow__(self, other: Any) -> Any:
         return apply("pow", self, other)
 
-    def __rpow__(self, other: Any) -> Expr:
+    def __rpow__(self, other: Any) -> Any:
         return apply("pow", other, self)
 
-    def __neg__(self) -> Expr:
+    def __neg__(self) -> Any:
         return apply("negative", self)
 
     def __pos__(self) -> Expr:
         return self
 
-    def __abs__(self) -> Expr:
+    def __abs__(self) -> Any:
         return apply("abs", self)
 
-    def __lt__(self, other: Any) -> Expr:
+    def __lt__(self, other: Any) -> Any:
         return apply("less", self, other)
 
-    def __le__(self, other: Any) -> Expr:
+    def __le__(self, other: Any) -> Any:
         return apply("less_equal", self, other)
 
-    def __gt__(self, other: Any) -> Expr:
+    def __gt__(self, other: Any) -> Any:
         return apply("greater", self, other)
 
-    def __ge__(self, other: Any) -> Expr:
+    def __ge__(self, other: Any) -> Any:
         return apply("greater_equal", self, other)
 
-    def __and__(self, other: Any) -> Expr:
+    def __and__(self, other: Any) -> Any:
         return apply("logical_and", self, other)
 
-    def __or__(self, other: Any) -> Expr:
+    def __or__(self, other: Any) -> Any:
         return apply("logical_or", self, other)
 
-    def __invert__(self) -> Expr:
+    def __invert__(self) -> Any:
         return apply("logical_not", self)
 
 
@@ -165,8 +169,9 @@ def apply(op: str, *args: Any, **attrs: Any) -> Any:
     for a in args:
         if not isinstance(a, Expr | float | int) or isinstance(a, np.generic):
             raise TypeError(
-                f"xp.{op} in a formula got {type(a).__name__}; a formula's constants must be Python "
-                "numbers (a NumPy scalar would turn float32 into float64). Arrays go in as arguments"
+                f"xp.{op} in a formula got {type(a).__name__}; a formula's constants must be "
+                "Python numbers (a NumPy scalar would turn float32 into float64). Arrays go in as "
+                "arguments"
             )
     simple = _simplify(op, args, attrs)
     if simple is not None:
@@ -217,7 +222,7 @@ def _simplify(op: str, args: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
                 return a
             if isinstance(c, bool):
                 return a if c else b
-        case ("sum_to" | "broadcast_to"), (a, like) if a is like:
+        case (("sum_to" | "broadcast_to"), (a, like)) if a is like:
             return a
         case _:
             pass
@@ -238,7 +243,7 @@ class Symbols:
             return call
         raise AttributeError(
             f"xp has no primitive {name!r}; formulas are element-wise with reductions and know: "
-            + ", ".join(sorted({*PRIMITIVES, "mean", "ones_like"}))
+            + ", ".join(sorted({*PRIMITIVES, "mean", "ones_like", "zeros_like"}))
         )
 
     def sum(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
@@ -256,9 +261,12 @@ class Symbols:
     def ones_like(self, x: Any) -> Any:
         return make("ones_like", (x,))
 
+    def zeros_like(self, x: Any) -> Any:
+        return make("zeros_like", (x,))
+
 
 def _reduce(op: str, x: Any, axis: Any, keepdims: bool) -> Any:
-    """A reduction keeps its axes, so that its derivative broadcasts; dropping them is a step of its own."""
+    """A reduction keeps its axes, so that its derivative broadcasts; dropping them is a step."""
     axis = tuple(axis) if isinstance(axis, list) else axis
     if axis is None and not keepdims:
         return apply(op, x, axis=None, keepdims=False)

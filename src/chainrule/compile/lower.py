@@ -49,7 +49,10 @@ class Lowered:
 
 
 def lower(program: Program, signature: Signature, keep_inputs: bool = True) -> Lowered:
-    """The program at these shapes and types. `keep_inputs`: an output that is an input is copied."""
+    """The program at these shapes and types.
+
+    `keep_inputs`: an output that is an input is copied.
+    """
     lowering = _Lowering(program, signature)
     memo: dict[Expr, Any] = {}
     for e in walk(program.outputs):
@@ -200,7 +203,7 @@ class _Lowering:
         if shape == target:
             return x
         if not isinstance(x, Expr):
-            return self.full(x, target, np.result_type(self.dtype, type(x)))
+            return self.full(x, target, self.dtype)
         if x.op == "full" and math.prod(target):
             count = math.prod(shape) // math.prod(target) if op == "sum_to" else 1
             return self.full(x.args[0] * count, target, self.kind(x))

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.array import numerics
 from chainrule.array.primitives import PRIMITIVES
 from chainrule.compile.expression import Expr
 from chainrule.compile.lower import Shape
@@ -35,8 +34,8 @@ def _copy_back(rows: Any, whole: Any) -> None:
 
 
 _TYPES = (
-    np.bool_, np.float16, np.float32, np.float64, np.longdouble, np.int8, np.int16, np.int32, np.int64,
-    np.uint8, np.uint16, np.uint32, np.uint64,
+    np.bool_, np.float16, np.float32, np.float64, np.longdouble, np.int8, np.int16, np.int32,
+    np.int64, np.uint8, np.uint16, np.uint32, np.uint64,
 )  # fmt: skip
 
 #: What a printed text may call.
@@ -108,7 +107,11 @@ class _Whole:
         return next(self.name(t) for n in self.count if (t := f"t{n}") not in self.taken)
 
     def text(self) -> str:
-        lines = [self.head, *("    " + line for line in self.body()), f"    return {self.returned()}"]
+        lines = [
+            self.head,
+            *("    " + line for line in self.body()),
+            f"    return {self.returned()}",
+        ]
         return "\n".join(lines) + "\n"
 
     def body(self) -> list[str]:
@@ -229,10 +232,10 @@ class _Blocked(_Whole):
             self.after.append(f"copy_back({rows}, {name})")
 
     def lay_inputs(self) -> None:
-        read = {a for step in self.s.steps for a in step.expr.args}
-        written = set(self.s.into.values())
+        used = {a for step in self.s.steps for a in (*step.expr.args, step.out)}
+        used |= set(self.s.into.values())
         for x in self.low.inputs:
-            if (x in read or x in written) and self.kind(x) in ("full", "row"):
+            if x in used and self.kind(x) in ("full", "row"):
                 self.lay(x, self.names[x])
 
     def make_results(self) -> None:

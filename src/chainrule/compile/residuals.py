@@ -1,9 +1,10 @@
 """What a forward pass should keep so that its derivative need not compute it again.
 
-The derivative of a program reads some of the program's own intermediate values. The cheap ones (a sum, a
-product) are computed again; the expensive ones (an exponential, a reduction) are kept: they become further
-outputs of the forward program and inputs of the backward one. Values are the same either way, and the
-derivative of second order does not see the difference: it differentiates the program, not the plan.
+The derivative of a program reads some of the program's own intermediate values. The cheap ones (a
+sum, a product) are computed again; the expensive ones (an exponential, a reduction) are kept: they
+become further outputs of the forward program and inputs of the backward one. Values are the same
+either way, and the derivative of second order does not see the difference: it differentiates the
+    program, not the plan.
 """
 
 from __future__ import annotations
@@ -19,13 +20,30 @@ from chainrule.compile.trace import symbol
 __all__ = ["Plan", "plan"]
 
 _EXPENSIVE = frozenset(
-    "exp expm1 log log1p sin cos tanh sigmoid erf lgamma polygamma pow sum max one_hot".split()
+    [
+        "exp",
+        "expm1",
+        "log",
+        "log1p",
+        "sin",
+        "cos",
+        "tanh",
+        "sigmoid",
+        "erf",
+        "lgamma",
+        "polygamma",
+        "pow",
+        "sum",
+        "max",
+        "one_hot",
+    ]
 )
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The forward program with its residuals as last outputs, and the backward program that reads them."""
+    """The forward program with its residuals as last outputs, and the backward program that reads
+    them."""
 
     forward: Program
     backward: Program
@@ -55,7 +73,9 @@ def plan(program: Program, wanted: Sequence[bool]) -> Plan | None:
     cotangents = cotangents_of(program, gs, wanted)
     forward = set(walk(program.outputs))
     known: dict[Expr, Expr] = {
-        o: y for o, y in zip(program.outputs, ys, strict=True) if isinstance(o, Expr) and o.op != "input"
+        o: y
+        for o, y in zip(program.outputs, ys, strict=True)
+        if isinstance(o, Expr) and o.op != "input"
     }
     kept: list[Expr] = []
     stack: list[Expr] = [c for c in reversed(cotangents) if isinstance(c, Expr)]
@@ -74,8 +94,14 @@ def plan(program: Program, wanted: Sequence[bool]) -> Plan | None:
     rs = [symbol(f"r{k}") for k in range(len(kept))]
     known.update(zip(kept, rs, strict=True))
     backward, sources = select(
-        f"{program.name}_vjp", cotangents, known, (("x", program.inputs), ("y", ys), ("r", rs), ("g", gs))
+        f"{program.name}_vjp",
+        cotangents,
+        known,
+        (("x", program.inputs), ("y", ys), ("r", rs), ("g", gs)),
     )
     return Plan(
-        Program(program.name, program.inputs, (*program.outputs, *kept)), backward, sources, len(kept)
+        Program(program.name, program.inputs, (*program.outputs, *kept)),
+        backward,
+        sources,
+        len(kept),
     )

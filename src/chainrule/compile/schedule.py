@@ -144,7 +144,9 @@ def _space(low: Lowered, order: list[Expr]) -> Space | None:
                 return None
             if e.op in REDUCTIONS and kind(e.args[0]) == k:  # counts booleans along an axis of one
                 return None
-            if e.op == "one_hot" and (flat or k != "full" or dict(e.attrs)["axis"] != len(full) - 1):
+            if e.op == "one_hot" and (
+                flat or k != "full" or dict(e.attrs)["axis"] != len(full) - 1
+            ):
                 return None
             stage[e] = "in"
         else:

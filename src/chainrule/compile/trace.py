@@ -38,7 +38,7 @@ def trace(text: Callable[..., Any], names: Sequence[str], name: str = "", **attr
     for o in outputs:
         if not isinstance(o, Expr | float | int):
             raise TraceError(
-                f"formula {name} returned {type(o).__name__}; it must return an array expression of "
-                "its arguments (or a tuple of them)"
+                f"formula {name} returned {type(o).__name__}; it must return an array expression "
+                "of its arguments (or a tuple of them)"
             )
     return Program(name, inputs, outputs)

@@ -21,7 +21,8 @@ def _bad(a: Any) -> bool:
 def first_nonfinite(model: Module, x: Any) -> str | None:
     """A sentence naming the first non-finite value on the way through `model`, or None.
 
-    Looked for in the parameters, then the input, then the output of every layer in the order they compute.
+    Looked for in the parameters, then the input, then the output of every layer in the order they
+    compute.
 
     >>> import chainrule as cr
     >>> model = cr.nn.Sequential(cr.nn.Dense(2, 2), cr.nn.ReLU())
@@ -38,7 +39,12 @@ def first_nonfinite(model: Module, x: Any) -> str | None:
 
     def watch(path: str) -> Any:
         def hook(module: Module, args: Any, out: Any) -> None:
-            if not found and not module._modules and isinstance(out, Variable | np.ndarray) and _bad(out):
+            if (
+                not found
+                and not module._modules
+                and isinstance(out, Variable | np.ndarray)
+                and _bad(out)
+            ):
                 raw = out._data if isinstance(out, Variable) else out
                 kind = repr(module).split("\n")[0]
                 found.append(f"the output of {path} {kind} holds {_example(raw)}")

@@ -153,9 +153,7 @@ class Compiled(Op):
         for a, r, exact in zip(args, raw, self.exact, strict=True):
             if not hasattr(r, "dtype"):
                 result.append(r if integers or exact or type(r) is bool else float(r))
-            elif (
-                integers or exact or r.dtype == dtype or (r.dtype.kind == "b" and r.ndim)
-            ):
+            elif integers or exact or r.dtype == dtype or (r.dtype.kind == "b" and r.ndim):
                 result.append(a if isinstance(a, Variable) else np.asarray(r))
             elif isinstance(a, Variable):
                 result.append(a.astype(dtype))  # type: ignore[attr-defined]

@@ -64,13 +64,16 @@ def _pointwise(
     _same_shape(name, input, target)
     if weight is None:
         return f(input, target, reduction=reduction, **more)
-    weight = weight if isinstance(weight, Variable) else np.asarray(weight)
-    if (
-        weight.ndim == 1
-        and len(input.shape) > 1
-        and weight.shape[0] == input.shape[0] != input.shape[-1]
-    ):
-        weight = weight.reshape(-1, *(1,) * (len(input.shape) - 1))
+    (weight,) = _arrays(weight)
+    ndim = len(input.shape)
+    if len(weight.shape) == 1 and ndim > 1:
+        weight = weight.reshape(-1, *(1,) * (ndim - 1))
+    pairs = zip(weight.shape, input.shape[ndim - len(weight.shape) :], strict=False)
+    if len(weight.shape) > ndim or any(w not in (1, n) for w, n in pairs):
+        raise ShapeError(
+            f"{name}: weight needs one number per row, shape ({input.shape[0]},), or one per "
+            f"element, shape {tuple(input.shape)}; got {tuple(weight.shape)}"
+        )
     return f(input, target, weight=weight, reduction=reduction, **more)
 
 
@@ -323,9 +326,8 @@ def cross_entropy(
     if target.shape == input.shape and target.dtype.kind == "f":
         more: dict[str, Any] = {}
         if weight is not None:
-            shape = [1] * len(input.shape)
-            shape[axis] = -1
-            more["class_weight"] = _arrays(weight)[0].reshape(shape)
+            w = _class_weight("cross_entropy", weight, input, axis)
+            more["class_weight"] = w.reshape(_column(input, axis))
         if sample_weight is not None:
             more["weight"] = _along(sample_weight, input, axis, reduction)
         return _soft_class_loss(
@@ -365,13 +367,31 @@ def nll_loss(
 
 def _along(w: Any, input: Any, axis: int, reduction: str) -> Any:
     """Weights per sample, shaped like the loss per row."""
-    w = _arrays(w)[0]
+    w = _raw(w).astype(input.dtype, copy=False)
     rows = input.shape[:axis] + input.shape[axis + 1 :]
     if w.shape != rows:
         if w.ndim != 1 or w.shape[0] != input.shape[0]:
             raise ShapeError(f"sample_weight has shape {w.shape}; one weight per sample is {rows}")
         w = w.reshape(-1, *(1,) * (len(rows) - 1))
     return w if reduction == "none" else w.reshape(*w.shape[:axis], 1, *w.shape[axis:])
+
+
+def _raw(x: Any) -> Any:
+    return x._data if isinstance(x, Variable) else np.asarray(x)
+
+
+def _column(input: Any, axis: int) -> list[int]:
+    """The shape in which one number per class lies along `axis`."""
+    return [-1 if a == axis else 1 for a in range(len(input.shape))]
+
+
+def _class_weight(name: str, weight: Any, input: Any, axis: int) -> Any:
+    w, classes = _raw(weight), input.shape[axis]
+    if w.shape != (classes,):
+        raise ShapeError(
+            f"{name}: weight needs one number per class, shape ({classes},), got {w.shape}"
+        )
+    return w.astype(input.dtype, copy=False)
 
 
 def _indexed(
@@ -386,7 +406,7 @@ def _indexed(
     sample_weight: Any,
     logits: bool,
 ) -> Any:
-    labels = target._data if isinstance(target, Variable) else target
+    labels = _raw(target)
     rows = input.shape[:axis] + input.shape[axis + 1 :]
     if labels.shape != rows:
         raise ShapeError(
@@ -394,17 +414,11 @@ def _indexed(
             f"{rows}, or class probabilities of the same shape; got target of shape "
             f"{tuple(labels.shape)} ({labels.dtype})"
         )
-    classes = input.shape[axis]
-    labels, ignored = _labels(name, labels, classes, ignore_index)
+    labels, ignored = _labels(name, labels, input.shape[axis], ignore_index)
     columns = labels.reshape(*labels.shape[:axis], 1, *labels.shape[axis:])
     per_row = None
     if weight is not None:
-        w = weight._data if isinstance(weight, Variable) else np.asarray(weight)
-        if w.shape != (classes,):
-            raise ShapeError(
-                f"{name}: weight needs one number per class, shape ({classes},), got {w.shape}"
-            )
-        w = w.astype(input.dtype, copy=False)
+        w = _class_weight(name, weight, input, axis)
         if label_smoothing:
             return _smoothed(
                 input, labels, w, reduction, label_smoothing, axis, ignored, sample_weight
@@ -415,9 +429,7 @@ def _indexed(
         per_row = keep if per_row is None else per_row * keep
     if sample_weight is not None:
         s = _along(sample_weight, input, axis, "none")
-        s = s._data if isinstance(s, Variable) else s
-        per_row = s.astype(input.dtype) if per_row is None else per_row * s
-        per_row = np.broadcast_to(per_row, rows)
+        per_row = np.broadcast_to(s if per_row is None else per_row * s, rows)
     if (
         per_row is None
         and not label_smoothing
@@ -454,8 +466,7 @@ def _smoothed(
 ) -> Any:
     """Class weights with smoothed labels: every class counts with its weight, the mean divides by
     w[label]."""
-    shape = [1] * len(input.shape)
-    shape[axis] = -1
+    shape = _column(input, axis)
     hot = np.equal(
         np.expand_dims(labels, axis), np.arange(input.shape[axis]).reshape(shape)
     ).astype(input.dtype)
@@ -485,18 +496,17 @@ _mean_class_loss: Formula[Any] = Formula(_mean_loss, "cross_entropy")
 
 def _labels(name: str, labels: Any, classes: int, ignore_index: int) -> tuple[Any, Any]:
     """Whole class indices in range, and a mask of the ignored ones (None if there are none)."""
-    if labels.dtype.kind not in "iu":
-        whole = labels.astype(np.int64)
-        if labels.dtype.kind not in "fb" or not np.array_equal(whole, labels):
-            raise DataError(
-                f"{name}: class indices must be whole numbers, got {labels.dtype} "
-                f"{_first_bad(labels)}"
-            )
-        labels = whole
+    kind = labels.dtype.kind
+    if kind not in "iub" and not (kind == "f" and np.array_equal(labels, np.floor(labels))):
+        raise DataError(
+            f"{name}: class indices must be whole numbers, got {labels.dtype} {_first_bad(labels)}"
+        )
+    labels = labels.astype(np.int64, copy=False)
     if not labels.size:
         return labels, None
     low, high = int(labels.min()), int(labels.max())
-    if low >= 0 and high < classes:
+    inside = low >= 0 and high < classes
+    if inside and not 0 <= ignore_index < classes:
         return labels, None
     ignored = labels == ignore_index
     wrong = ((labels < 0) | (labels >= classes)) & ~ignored
@@ -508,7 +518,7 @@ def _labels(name: str, labels: Any, classes: int, ignore_index: int) -> tuple[An
             f"{name}: label {int(labels[at])} at {place} is out of range; {classes} classes are 0 "
             f"to {classes - 1}{hint}"
         )
-    return np.where(ignored, 0, labels), ignored
+    return np.where(ignored, 0, labels), ignored if ignored.any() else None
 
 
 def _first_bad(labels: Any) -> str:

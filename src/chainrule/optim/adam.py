@@ -67,7 +67,8 @@ class Adam(Optimizer):
 
     Where others differ: t counts updates from 1, as PyTorch, Keras and note 004 (44) do; note 000
     prints the exponent t where the first update has t = 0, which divides by zero (errata E000-24,
-    E004-18). Keras and Optax also have forms with ε inside the root.
+    E004-18). Keras adds its ε to √v before the correction of v (the paper's ε̂); Optax has a second
+    ε inside the root.
 
     Reference: Kingma & Ba, "Adam: a method for stochastic optimization", 2015.
 

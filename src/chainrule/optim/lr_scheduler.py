@@ -493,9 +493,9 @@ def get(
         options: arguments of the schedule.
 
     What is not among the options follows from the length: ``"cosine"`` comes to its end with the
-        last epoch,
-    ``"step"`` divides by ten after each third of the epochs, ``"one_cycle"`` takes the optimizer's
-    rate as its peak, ``"exponential"`` falls to a hundredth.
+    last epoch, ``"step"`` divides by ten after each third of the epochs, ``"one_cycle"`` takes the
+    optimizer's rate as its peak, ``"exponential"`` falls to a hundredth. A name also begins anew:
+    the rates an earlier schedule has changed go back to those before it.
 
     >>> import chainrule as cr
     >>> optimizer = cr.optim.AdamW([cr.nn.Parameter([0.0])], lr=0.01)

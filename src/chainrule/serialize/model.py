@@ -19,7 +19,8 @@ M = TypeVar("M", bound=Module)
 
 
 def architecture_of(model: Module) -> dict[str, Any] | None:
-    """The model's classes and constructor arguments as JSON; None where they cannot be written down.
+    """The model's classes and constructor arguments as JSON; None where they cannot be written
+    down.
 
     A model without one is saved with its values alone and loads with ``into=``.
     """
@@ -29,11 +30,13 @@ def architecture_of(model: Module) -> dict[str, Any] | None:
         return None
 
 
-def save(model: Module, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
+def save(
+    model: Module, path: str | os.PathLike[str], metadata: Mapping[str, Any] | None = None
+) -> None:
     """Write `model` to one file: parameters, buffers, architecture, digest.
 
-    The file is a safetensors file, readable by any tool for them, with torch's names. It is written beside
-    its place, synced and moved there, so an old file stays whole until the new one is.
+    The file is a safetensors file, readable by any tool for them, with torch's names. It is written
+    beside its place, synced and moved there, so an old file stays whole until the new one is.
 
     Arguments:
         path: usually ``name.safetensors``.
@@ -55,7 +58,10 @@ def save(model: Module, path: str | os.PathLike[str], metadata: Mapping[str, Any
     """
     if not isinstance(model, Module):
         raise TypeError(f"save takes a chainrule.nn.Module, got {type(model).__name__}")
-    contents: dict[str, Any] = {"architecture": architecture_of(model), "user": dict(metadata or {})}
+    contents: dict[str, Any] = {
+        "architecture": architecture_of(model),
+        "user": dict(metadata or {}),
+    }
     write_container(path, model.state_dict(), contents, kind="model")
 
 
@@ -64,15 +70,16 @@ def load(
 ) -> Module:
     """Read a model from a file written by `save`, or from a checkpoint.
 
-    Only the library's own modules and the classes passed in are constructed; nothing is imported by name and
-    no code runs from the file. The model comes back in evaluation mode.
+    Only the library's own modules and the classes passed in are constructed; nothing is imported by
+    name and no code runs from the file. The model comes back in evaluation mode.
 
     Arguments:
         classes: your own Module classes the file may name.
         into: a model to fill instead of building one; its names and shapes must fit.
 
     Raises:
-        FileFormatError: for a file that is truncated, damaged, foreign, too new, or names a class that is not known.
+        FileFormatError: for a file that is truncated, damaged, foreign, too new, or names a class
+            that is not known.
         FileNotFoundError: if there is no such file.
     """
     file = read_container(path)
@@ -83,16 +90,26 @@ def load(
         architecture = file.metadata.get("architecture")
         if not isinstance(architecture, dict):
             raise FileFormatError(
-                f"{os.fspath(path)} holds values without an architecture (the model's constructor took something "
+                f"{os.fspath(path)} holds values without an architecture (the model's constructor "
+                "took something "
                 "JSON cannot hold); build the model and load with cr.load(path, into=model)"
             )
         try:
             model = build(architecture, classes)
         except FileFormatError as error:
             raise FileFormatError(f"{os.fspath(path)}: {error}") from error
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, MemoryError) as error:
+        except (
+            TypeError,
+            ValueError,
+            KeyError,
+            IndexError,
+            AttributeError,
+            OverflowError,
+            MemoryError,
+        ) as error:
             raise FileFormatError(
-                f"{os.fspath(path)}: the architecture does not build: {type(error).__name__}: {error}"
+                f"{os.fspath(path)}: the architecture does not build: {type(error).__name__}: "
+                f"{error}"
             ) from error
         dtypes = {a.dtype for a in values.values() if a.dtype.kind == "f"}
         if len(dtypes) == 1:
@@ -107,7 +124,9 @@ def load(
 
 def _values(file: Container, path: Any) -> dict[str, np.ndarray[Any, Any]]:
     if file.kind == "checkpoint":
-        return {k.removeprefix("model."): v for k, v in file.tensors.items() if k.startswith("model.")}
+        return {
+            k.removeprefix("model."): v for k, v in file.tensors.items() if k.startswith("model.")
+        }
     if file.kind != "model":
         raise FileFormatError(f"{os.fspath(path)} holds a {file.kind!r}, not a model")
     return dict(file.tensors)

@@ -20,7 +20,8 @@ Logs = dict[str, float]
 
 
 class Callback:
-    """Subclass and override what you need. Set ``trainer.stop = "why"`` to end training after the step.
+    """Subclass and override what you need. Set ``trainer.stop = "why"`` to end training after the
+    step.
 
     `logs` holds the epoch's measurements: ``loss``, the metrics, ``val_…`` and ``lr``.
     """
@@ -49,7 +50,8 @@ class Callback:
 
 
 class LambdaCallback(Callback):
-    """Functions in place of a class: ``LambdaCallback(on_epoch_end=lambda trainer, epoch, logs: …)``."""
+    """Functions in place of a class: ``LambdaCallback(on_epoch_end=lambda trainer, epoch, logs:
+    …)``."""
 
     def __init__(self, **functions: Callable[..., Any]) -> None:
         known = [n for n in dir(Callback) if n.startswith("on_")]
@@ -63,13 +65,15 @@ class BestWeights(Callback):
     """Keep the weights of the best epoch and put them back when training ends, however it ends.
 
     Arguments:
-        monitor: the measurement to watch: ``"val_loss"``, ``"val_accuracy"``, … Without validation data
-            ``"val_loss"`` falls back to ``"loss"``.
+        monitor: the measurement to watch: ``"val_loss"``, ``"val_accuracy"``, … Without validation
+            data ``"val_loss"`` falls back to ``"loss"``.
         min_delta: the least change that counts as better.
         mode: ``"min"``, ``"max"`` or ``"auto"`` (losses and errors small, scores large).
     """
 
-    def __init__(self, monitor: str = "val_loss", min_delta: float = 0.0, mode: str = "auto") -> None:
+    def __init__(
+        self, monitor: str = "val_loss", min_delta: float = 0.0, mode: str = "auto"
+    ) -> None:
         if min_delta < 0:
             raise ValueError(f"min_delta must not be negative, got {min_delta}")
         self.monitor, self.min_delta, self.mode = monitor, float(min_delta), mode
@@ -88,7 +92,11 @@ class BestWeights(Callback):
 
     def _value(self, logs: Logs) -> float:
         name = self.monitor
-        if name not in logs and name.startswith("val_") and not any(k.startswith("val_") for k in logs):
+        if (
+            name not in logs
+            and name.startswith("val_")
+            and not any(k.startswith("val_") for k in logs)
+        ):
             name = name.removeprefix("val_")
         if name not in logs:
             raise ValueError(
@@ -115,12 +123,17 @@ class BestWeights(Callback):
         return values, dict(self._weights or {})
 
     def load_state(self, values: dict[str, Any], arrays: dict[str, Any]) -> None:
-        self.best, self.best_epoch, self.waited = values["best"], values["best_epoch"], values["waited"]
+        self.best, self.best_epoch, self.waited = (
+            values["best"],
+            values["best_epoch"],
+            values["waited"],
+        )
         self._weights = dict(arrays) or None
 
 
 class EarlyStopping(BestWeights):
-    """Stop when the monitored value has not improved for `patience` epochs. Ledger S-03, S-04; Prechelt 1998.
+    """Stop when the monitored value has not improved for `patience` epochs. Ledger S-03, S-04;
+    Prechelt 1998.
 
     Arguments:
         monitor, min_delta, mode: as in `BestWeights`.
@@ -171,19 +184,22 @@ class TimeLimit(Callback):
 
 
 class Checkpoint(Callback):
-    """Write everything needed to go on, as one file: ``fit(..., resume=path)`` equals the uninterrupted run.
+    """Write everything needed to go on, as one file: ``fit(..., resume=path)`` equals the
+    uninterrupted run.
 
-    The file is written beside its place and moved there, so an interruption, even ``kill -9``, leaves the
-    last whole one.
+    The file is written beside its place and moved there, so an interruption, even ``kill -9``,
+    leaves the last whole one.
 
     Arguments:
         path: the file; ``{epoch}`` and ``{step}`` in it are filled in, to keep several.
         every_epochs: write after this many epochs (0: never).
-        every_steps: also write after this many updates, in the middle of an epoch; the outputs of the
-            epoch so far are then kept for its metrics.
+        every_steps: also write after this many updates, in the middle of an epoch; the outputs of
+            the epoch so far are then kept for its metrics.
     """
 
-    def __init__(self, path: str | os.PathLike[str], every_epochs: int = 1, every_steps: int = 0) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], every_epochs: int = 1, every_steps: int = 0
+    ) -> None:
         if every_epochs < 0 or every_steps < 0 or not (every_epochs or every_steps):
             raise ValueError("Checkpoint needs every_epochs or every_steps")
         self.path, self.every_epochs, self.every_steps = os.fspath(path), every_epochs, every_steps

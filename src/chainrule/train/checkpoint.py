@@ -57,7 +57,8 @@ def read(trainer: Trainer, path: str | os.PathLike[str]) -> int:
     """Put `trainer` back where the file left it; the batch of the epoch to go on from.
 
     Raises:
-        FileFormatError: if the file is damaged or belongs to another training set-up; nothing is changed then.
+        FileFormatError: if the file is damaged or belongs to another training set-up; nothing is
+            changed then.
     """
     file = read_container(path, kind="checkpoint")
     state = file.metadata.get("training")
@@ -88,7 +89,11 @@ def read(trainer: Trainer, path: str | os.PathLike[str]) -> int:
     trainer.partial = running.batch > 0
     for k, (c, saved) in enumerate(zip(trainer.callbacks, state["callbacks"], strict=True)):
         prefix = f"{k}."
-        own = {n.removeprefix(prefix): a for n, a in parts.get("callback", {}).items() if n.startswith(prefix)}
+        own = {
+            n.removeprefix(prefix): a
+            for n, a in parts.get("callback", {}).items()
+            if n.startswith(prefix)
+        }
         c.load_state(saved["values"], own)
     return running.batch
 
@@ -104,6 +109,7 @@ def _check(trainer: Trainer, state: dict[str, Any], path: Any) -> None:
     ):
         if now != then:
             raise FileFormatError(
-                f"{os.fspath(path)}: the checkpoint was written with {what} {then}, this trainer has {now}; resume "
+                f"{os.fspath(path)}: the checkpoint was written with {what} {then}, this trainer "
+                f"has {now}; resume "
                 "with the same set-up"
             )

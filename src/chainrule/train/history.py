@@ -12,10 +12,12 @@ class History(Mapping[str, list[float]]):
     """The measurements of `Trainer.fit`: ``history["val_loss"][3]`` is that of the fourth epoch.
 
     Attributes:
-        stopped: why training ended: "epochs", "early stopping", "interrupted" or a callback's own word.
+        stopped: why training ended: "epochs", "early stopping", "interrupted" or a callback's own
+            word.
         seed: of the random stream, so that the run can be repeated.
         seconds: how long it took.
-        best_epoch: the epoch (from 0) whose weights the model now has, where best weights were restored.
+        best_epoch: the epoch (from 0) whose weights the model now has, where best weights were
+            restored.
 
     >>> h = History()
     >>> h.append({"loss": 0.5, "val_loss": 0.7})
@@ -52,7 +54,10 @@ class History(Mapping[str, list[float]]):
     def best(self, name: str = "val_loss", mode: str = "auto") -> tuple[int, float]:
         """(epoch, value) of the best; the smallest of losses and errors, the largest of scores."""
         values = self[name]
-        k = min(range(len(values)), key=lambda i: values[i] if lower_is_better(name, mode) else -values[i])
+        k = min(
+            range(len(values)),
+            key=lambda i: values[i] if lower_is_better(name, mode) else -values[i],
+        )
         return k, values[k]
 
     def __repr__(self) -> str:
@@ -66,7 +71,9 @@ class History(Mapping[str, list[float]]):
         ]
         if len(lines) > 12:
             lines = [*lines[:5], f"  ...  ({len(lines) - 10} more)", *lines[-5:]]
-        return "\n".join([head, *lines, f"stopped: {self.stopped}, {self.seconds:.1f} s, seed {self.seed}"])
+        return "\n".join(
+            [head, *lines, f"stopped: {self.stopped}, {self.seconds:.1f} s, seed {self.seed}"]
+        )
 
 
 def lower_is_better(name: str, mode: str = "auto") -> bool:
@@ -76,7 +83,11 @@ def lower_is_better(name: str, mode: str = "auto") -> bool:
     if mode != "auto":
         return mode == "min"
     stem = name.removeprefix("val_").lower()
-    return "loss" in stem or "error" in stem or stem in ("mse", "mae", "rmse", "mape", "brier", "deviance")
+    return (
+        "loss" in stem
+        or "error" in stem
+        or stem in ("mse", "mae", "rmse", "mape", "brier", "deviance")
+    )
 
 
 def as_row(values: Mapping[str, Any]) -> dict[str, float]:

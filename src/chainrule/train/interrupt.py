@@ -11,7 +11,8 @@ __all__ = ["Interrupt"]
 
 
 class Interrupt:
-    """A context in which the first SIGINT only sets `asked`. Outside the main thread it does nothing."""
+    """A context in which the first SIGINT only sets `asked`. Outside the main thread it does
+    nothing."""
 
     def __init__(self) -> None:
         self.asked = False

@@ -18,7 +18,8 @@ __all__ = ["Loss", "get"]
 class Loss:
     """A weighted mean over a batch, and the kind of targets it takes.
 
-    ``mean(output, target, weight)`` is ``Σ w l / Σ w`` over the samples of the batch, a tensor of one entry.
+    ``mean(output, target, weight)`` is ``Σ w l / Σ w`` over the samples of the batch, a tensor of
+    one entry.
     """
 
     name: str
@@ -34,7 +35,11 @@ class Loss:
 
 def _elementwise(name: str, function: Callable[..., Any], **more: Any) -> Loss:
     def mean(output: Any, target: Any, weight: Any) -> Any:
-        return function(output, target) if weight is None else function(output, target, weight=_rows(weight, output))
+        return (
+            function(output, target)
+            if weight is None
+            else function(output, target, weight=_rows(weight, output))
+        )
 
     return Loss(name, mean, "values", **more)
 
@@ -64,7 +69,10 @@ _LOSSES = {
         "binary_cross_entropy", losses.binary_cross_entropy, low=0.0, high=1.0, probabilities=True
     ),
     "binary_cross_entropy_with_logits": _elementwise(
-        "binary_cross_entropy_with_logits", losses.binary_cross_entropy_with_logits, low=0.0, high=1.0
+        "binary_cross_entropy_with_logits",
+        losses.binary_cross_entropy_with_logits,
+        low=0.0,
+        high=1.0,
     ),
 }
 _ALIASES = {
@@ -76,17 +84,15 @@ _ALIASES = {
     "bce": "binary_cross_entropy",
     "bce_with_logits": "binary_cross_entropy_with_logits",
 }
-_FUNCTIONS = {
-    getattr(losses, name): name
-    for name in _LOSSES
-}
+_FUNCTIONS = {getattr(losses, name): name for name in _LOSSES}
 
 
 def get(loss: Any) -> Loss:
     """A loss from its name, a function of `chainrule.ops`, or a callable.
 
-    A callable is ``f(output, target)`` and returns the mean over the batch (one entry) or one value per sample
-    ``(B,)``. To take weights it either returns one value per sample or has an argument ``sample_weight``.
+    A callable is ``f(output, target)`` and returns the mean over the batch (one entry) or one value
+    per sample ``(B,)``. To take weights it either returns one value per sample or has an argument
+    ``sample_weight``.
 
     Raises:
         ValueError: for an unknown name, with the nearest.
@@ -105,7 +111,9 @@ def get(loss: Any) -> Loss:
         if inspect.isfunction(loss) and loss in _FUNCTIONS:
             return _LOSSES[_FUNCTIONS[loss]]
         return _custom(loss)
-    raise TypeError(f"loss must be a name, a function or a callable object, not {type(loss).__name__}")
+    raise TypeError(
+        f"loss must be a name, a function or a callable object, not {type(loss).__name__}"
+    )
 
 
 def _custom(function: Callable[..., Any]) -> Loss:
@@ -122,20 +130,23 @@ def _custom(function: Callable[..., Any]) -> Loss:
             value = function(output, target)
         if not isinstance(value, Variable):
             raise TypeError(
-                f"loss {name} returned {type(value).__name__}, not a tensor; compute with chainrule.ops and "
+                f"loss {name} returned {type(value).__name__}, not a tensor; compute with "
+                "chainrule.ops and "
                 "tensor operators, so that it has a gradient"
             )
         shape = value._data.shape
         if value._data.size == 1:
             if weight is not None and not takes_weight and len(output) != 1:
                 raise ValueError(
-                    f"loss {name} returns one number per batch, so sample_weight and class_weight cannot reach "
+                    f"loss {name} returns one number per batch, so sample_weight and class_weight "
+                    "cannot reach "
                     "it: return one value per sample, or take an argument sample_weight"
                 )
             return value.reshape(()) if shape else value  # type: ignore[attr-defined]
         if shape != output.shape[:1]:
             raise ShapeError(
-                f"loss {name} returned shape {shape}; expected one number, or one value per sample, "
+                f"loss {name} returned shape {shape}; expected one number, or one value per "
+                "sample, "
                 f"{tuple(output.shape[:1])}"
             )
         if weight is None:

@@ -38,7 +38,9 @@ class Prepared:
 
     def epoch(self, epoch: int, start: int = 0, stream: Any = None) -> Any:
         """The batches of an epoch."""
-        return self.batches.epoch(epoch, start, dtype=self.dtype, y_dtype=self.y_dtype, stream=stream)
+        return self.batches.epoch(
+            epoch, start, dtype=self.dtype, y_dtype=self.y_dtype, stream=stream
+        )
 
     def weight(self, batch: Batch) -> Any:
         """The weights of a batch's samples, or None for ones."""
@@ -88,7 +90,9 @@ def prepare(
         return Prepared(data, _class_weight_of_batches(class_weight), dtype, _y_dtype(loss, dtype))
     if not is_arrays(data):
         batches = Batches(data, batch_size=batch_size, sample_weight=sample_weight)
-        return Prepared(batches, _class_weight_of_batches(class_weight), dtype, _y_dtype(loss, dtype))
+        return Prepared(
+            batches, _class_weight_of_batches(class_weight), dtype, _y_dtype(loss, dtype)
+        )
     if not isinstance(data, tuple) or len(data) not in (2, 3):
         count = f"a tuple of {len(data)}" if isinstance(data, tuple) else type(data).__name__
         raise DataError(f"{prefix}data must be (x, y) or (x, y, sample_weight), got {count}")
@@ -104,13 +108,13 @@ def prepare(
     if class_weight is not None:
         if n_classes is None:
             raise DataError(f"class_weight needs classes, and the targets of {loss.name} are not")
-        labels = y.argmax(axis=1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1).astype(np.int64)
+        labels = (
+            y.argmax(axis=1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1).astype(np.int64)
+        )
         weights = class_weights(labels, n_classes, class_weight).astype(dtype)
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, len(x))
-    batches = Batches(
-        (x, y), batch_size=batch_size, shuffle=shuffle, sample_weight=sample_weight
-    )
+    batches = Batches((x, y), batch_size=batch_size, shuffle=shuffle, sample_weight=sample_weight)
     return Prepared(batches, weights, dtype, _y_dtype(loss, dtype, y))
 
 
@@ -125,7 +129,8 @@ def _targets(
         return checked, 2 if binary else None
     if not shape:
         raise DataError(
-            f"{loss.name} needs one output per class, but the model gives one number per sample; end it with "
+            f"{loss.name} needs one output per class, but the model gives one number per sample; "
+            "end it with "
             "nn.Dense(…, number of classes), or use binary_cross_entropy_with_logits"
         )
     array = as_array(y, name)
@@ -133,7 +138,8 @@ def _targets(
         return check_targets(array, shape, name, low=0.0, high=1.0, dtype=dtype), shape[0]
     if shape[0] == 1:
         raise DataError(
-            f"{loss.name} needs one output per class, but the model has a single output; give the last layer 2 "
+            f"{loss.name} needs one output per class, but the model has a single output; give the "
+            "last layer 2 "
             "outputs, or use the loss 'binary_cross_entropy_with_logits'"
         )
     return check_labels(y, shape[0], name, ndim=len(shape), training=training), shape[0]
@@ -148,9 +154,12 @@ def _class_weight_of_batches(class_weight: Any) -> Any:
         return None
     if isinstance(class_weight, str):
         raise DataError(
-            f"class_weight={class_weight!r} needs the labels of the whole set, and the data comes as batches: pass "
+            f"class_weight={class_weight!r} needs the labels of the whole set, and the data comes "
+            "as batches: pass "
             "one weight per class"
         )
     if isinstance(class_weight, dict):
-        raise DataError("with data that comes as batches, class_weight is a list of one weight per class")
+        raise DataError(
+            "with data that comes as batches, class_weight is a list of one weight per class"
+        )
     return np.asarray(class_weight, np.float32)

@@ -1,4 +1,5 @@
-"""The progress bar: on a terminal only, on standard error, with tqdm's estimate of the time left."""
+"""The progress bar: on a terminal only, on standard error, with tqdm's estimate of the time
+left."""
 
 from __future__ import annotations
 
@@ -7,15 +8,18 @@ from typing import Any
 
 __all__ = ["Progress"]
 
+_BAR = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} steps, {elapsed} so far, {remaining} left{postfix}"
+
 
 class Progress:
     """A bar over the steps of all epochs, and a line per epoch.
 
-    The estimate counts what is left of the whole run, validation included, and follows the recent speed.
+    The estimate counts what is left of the whole run, validation included, and follows the recent
+    speed.
 
     Arguments:
-        verbose: None shows the bar and lines on a terminal and nothing elsewhere; True always prints the lines;
-            False nothing.
+        verbose: None shows the bar and lines on a terminal and nothing elsewhere; True always
+            prints the lines; False nothing.
     """
 
     def __init__(self, verbose: bool | None, epochs: int, steps: int | None, done: int = 0) -> None:
@@ -28,26 +32,35 @@ class Progress:
 
             total = None if steps is None else epochs * steps
             self._bar = tqdm(
-                total=total, initial=done, unit="step", leave=False, dynamic_ncols=True, mininterval=0.1,
-                smoothing=0.1, file=sys.stderr,
-                bar_format="{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} steps, {elapsed} so far, {remaining} left{postfix}"
-                if total
-                else None,
-            )  # fmt: skip
+                total=total,
+                initial=done,
+                unit="step",
+                leave=False,
+                dynamic_ncols=True,
+                smoothing=0.1,
+                file=sys.stderr,
+                bar_format=_BAR if total else None,
+            )
 
     def step(self, loss: float, epoch: int) -> None:
         if self._bar is not None:
             self._bar.update(1)
             if self._bar.n % 16 == 0:
-                self._bar.set_postfix_str(f"epoch {epoch + 1}/{self.epochs}, loss {loss:.4f}", refresh=False)
+                self._bar.set_postfix_str(
+                    f"epoch {epoch + 1}/{self.epochs}, loss {loss:.4f}", refresh=False
+                )
 
     def epoch(self, number: int, logs: dict[str, float]) -> None:
         if self.lines:
             width = len(str(self.epochs))
             shown = "  ".join(
-                f"{name} {value:.4f}" for name, value in logs.items() if name not in ("lr", "seconds")
+                f"{name} {value:.4f}"
+                for name, value in logs.items()
+                if name not in ("lr", "seconds")
             )
-            self._write(f"epoch {number + 1:>{width}}/{self.epochs}  {shown}  ({logs['seconds']:.1f} s)")
+            self._write(
+                f"epoch {number + 1:>{width}}/{self.epochs}  {shown}  ({logs['seconds']:.1f} s)"
+            )
 
     def say(self, text: str) -> None:
         if self.lines:

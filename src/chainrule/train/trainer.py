@@ -40,17 +40,19 @@ class Trainer:
 
     Arguments:
         model: a `nn.Module`.
-        loss: a name (``"cross_entropy"``, ``"mse"``, ``"l1"``, ``"huber"``, ``"binary_cross_entropy"``,
-            ``"binary_cross_entropy_with_logits"``), or ``f(output, target)`` giving one number or one per sample.
-        optimizer: a name (``"adam"``, ``"adamw"``, ``"sgd"``), a class, an unbound optimizer such as
-            ``optim.AdamW(lr=1e-3)``, or one already bound to parameters.
+        loss: a name (``"cross_entropy"``, ``"mse"``, ``"l1"``, ``"huber"``,
+            ``"binary_cross_entropy"``, ``"binary_cross_entropy_with_logits"``), or ``f(output,
+            target)`` giving one number or one per sample.
+        optimizer: a name (``"adam"``, ``"adamw"``, ``"sgd"``), a class, an unbound optimizer such
+            as ``optim.AdamW(lr=1e-3)``, or one already bound to parameters.
         metrics: names, functions ``f(y_true, output)`` or objects; see `metrics.get`.
         callbacks: see `chainrule.callbacks`.
         regularizers: functions of the model that return a penalty, added to the loss of every step.
-        schedule: of the learning rate: a name (``"cosine"``, ``"one_cycle"``, ``"step"``, ``"plateau"``), or a
-            function of the optimizer that returns a scheduler.
+        schedule: of the learning rate: a name (``"cosine"``, ``"one_cycle"``, ``"step"``,
+            ``"plateau"``), or a function of the optimizer that returns a scheduler.
         clip_norm, clip_value: clip the gradient by its norm, or each entry.
-        accumulate: batches per update. The update is that of the joint batch: ``Σ w l / Σ w`` over all of them.
+        accumulate: batches per update. The update is that of the joint batch: ``Σ w l / Σ w`` over
+            all of them.
         seed: of shuffling and dropout; by default drawn from the global stream (`chainrule.seed`).
 
     After `fit` the model is in evaluation mode.
@@ -132,41 +134,59 @@ class Trainer:
         """Train for `epochs` epochs.
 
         Arguments:
-            data: ``(x, y)`` or ``(x, y, sample_weight)`` of arrays (NumPy, memory-mapped, pandas, polars, Arrow; uint8
-                is cast batch by batch), any re-iterable of batches, or a `data.Batches`.
+            data: ``(x, y)`` or ``(x, y, sample_weight)`` of arrays (NumPy, memory-mapped, pandas,
+                polars, Arrow; uint8 is cast batch by batch), any re-iterable of batches, or a
+                `data.Batches`.
             epochs: passes over the data (with `resume`: of the whole run).
             batch_size: samples per batch; the last may have fewer.
             validation_data: like `data`; measured after each epoch.
             sample_weight: ``(n,)``; the loss is ``Σ w l / Σ w``.
-            class_weight: ``"balanced"``, a dict or one weight per class; multiplies the sample weights.
+            class_weight: ``"balanced"``, a dict or one weight per class; multiplies the sample
+                weights.
             shuffle: a new order each epoch, from the seed.
-            resume: a checkpoint file to go on from, bit for bit; True takes the `Checkpoint` callback's own file
-                if it is there.
-            verbose: None: progress on a terminal, silence elsewhere; True: a line per epoch; False: nothing.
+            resume: a checkpoint file to go on from, bit for bit; True takes the `Checkpoint`
+                callback's own file if it is there.
+            verbose: None: progress on a terminal, silence elsewhere; True: a line per epoch; False:
+                nothing.
 
         Returns:
-            The history: loss, metrics, the same with ``val_``, learning rate and seconds for each epoch.
+            The history: loss, metrics, the same with ``val_``, learning rate and seconds for each
+                epoch.
 
         Raises:
             DataError, ShapeError: for data that does not fit, before the first step.
-            NonFiniteError: when the loss becomes NaN or infinite; names the step and the first layer. The model
-                keeps the best weights so far where a callback tracks them.
+            NonFiniteError: when the loss becomes NaN or infinite; names the step and the first
+                layer. The model keeps the best weights so far where a callback tracks them.
 
-        Ctrl-C finishes the step, restores the best weights a callback tracks, and returns; the history says
-        ``stopped == "interrupted"``. A second Ctrl-C stops at once.
+        Ctrl-C finishes the step, restores the best weights a callback tracks, and returns; the
+        history says ``stopped == "interrupted"``. A second Ctrl-C stops at once.
         """
         if not isinstance(epochs, int) or epochs < 0:
             raise ValueError(f"epochs must be a whole number, not {epochs!r}")
         train = prepare(
-            data, self.model, self.loss, batch_size=batch_size, shuffle=shuffle, sample_weight=sample_weight,
-            class_weight=class_weight, training=True,
-        )  # fmt: skip
+            data,
+            self.model,
+            self.loss,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            training=True,
+        )
         valid = None
         if validation_data is not None:
             valid = prepare(
-                validation_data, self.model, self.loss, batch_size=max(batch_size, 1024), name="validation"
+                validation_data,
+                self.model,
+                self.loss,
+                batch_size=max(batch_size, 1024),
+                name="validation",
             )
-        steps = None if train.batches.n_batches is None else -(-train.batches.n_batches // self.accumulate)
+        steps = (
+            None
+            if train.batches.n_batches is None
+            else -(-train.batches.n_batches // self.accumulate)
+        )
         self._first_epoch = self.epoch
         self.history = History(seed=self.stream.seed)
         self._running = _Running()
@@ -174,7 +194,11 @@ class Trainer:
         self.stop, self.resumed, self.partial = None, False, False
         start_batch = self._resume(resume, train, batch_size)
         last = self._first_epoch + epochs
-        done = 0 if steps is None else (self.epoch - self._first_epoch) * steps + start_batch // self.accumulate
+        done = (
+            0
+            if steps is None
+            else (self.epoch - self._first_epoch) * steps + start_batch // self.accumulate
+        )
         progress = Progress(verbose, last - self._first_epoch, steps, done)
         began = time.perf_counter()
         with use_stream(self.stream), np.errstate(all="ignore"), Interrupt() as interrupt:
@@ -195,14 +219,20 @@ class Trainer:
 
     def _interrupted_text(self) -> str:
         best = self.history.best_epoch
-        kept = f"the best weights so far (epoch {best + 1})" if best is not None else "its latest weights"
+        kept = (
+            f"the best weights so far (epoch {best + 1})"
+            if best is not None
+            else "its latest weights"
+        )
         return f"interrupted after step {self.step}: the model keeps {kept}"
 
     def _make_schedule(self, steps: int | None, epochs: int) -> Any:
         if self.schedule is None:
             return None
         if isinstance(self.schedule, str):
-            return lr_scheduler.get(self.schedule, self.optimizer, epochs=epochs, steps_per_epoch=steps)
+            return lr_scheduler.get(
+                self.schedule, self.optimizer, epochs=epochs, steps_per_epoch=steps
+            )
         return self.schedule(self.optimizer)
 
     def _tell(self, event: str, *args: Any) -> None:
@@ -210,7 +240,12 @@ class Trainer:
             getattr(c, event)(self, *args)
 
     def _one_epoch(
-        self, train: Prepared, valid: Prepared | None, start: int, progress: Progress, interrupt: Interrupt
+        self,
+        train: Prepared,
+        valid: Prepared | None,
+        start: int,
+        progress: Progress,
+        interrupt: Interrupt,
     ) -> None:
         began = time.perf_counter()
         model, running = self.model, self._running
@@ -293,10 +328,16 @@ class Trainer:
         where = first_nonfinite(self.model, batch.x)
         lr = self.optimizer.param_groups[0]["lr"]
         largest = float(np.max(np.abs(batch.x), initial=0))
-        first = f"First, {where}. " if where else "Every layer's output is finite: it arose in the loss itself. "
+        first = (
+            f"First, {where}. "
+            if where
+            else "Every layer's output is finite: it arose in the loss itself. "
+        )
         return (
-            f"the loss became {value} at step {self.step + 1} (epoch {self.epoch + 1}, batch {batch.index}). {first}"
-            f"Try a smaller learning rate (now {lr:g}), clip_norm=1.0, or inputs scaled to about 1 (the largest here "
+            f"the loss became {value} at step {self.step + 1} (epoch {self.epoch + 1}, batch "
+            f"{batch.index}). {first}"
+            f"Try a smaller learning rate (now {lr:g}), clip_norm=1.0, or inputs scaled to about 1 "
+            "(the largest here "
             f"is {largest:g})"
         )
 
@@ -316,8 +357,10 @@ class Trainer:
             if not math.isfinite(norm):
                 optimizer.zero_grad()
                 raise NonFiniteError(
-                    f"the gradient became {norm} at step {self.step + 1} (epoch {self.epoch + 1}, batch "
-                    f"{batch.index}) while the loss was finite; the parameters are those of the step before. Try a "
+                    f"the gradient became {norm} at step {self.step + 1} (epoch {self.epoch + 1}, "
+                    "batch "
+                    f"{batch.index}) while the loss was finite; the parameters are those of the "
+                    "step before. Try a "
                     "smaller learning rate or inputs scaled to about 1"
                 )
         optimizer.step()
@@ -330,7 +373,8 @@ class Trainer:
     def _trained(self) -> list[Any]:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
-    # -- metrics ------------------------------------------------------------------------------------
+    # -- metrics
+    # ------------------------------------------------------------------------------------
 
     def _measure(self, running: _Running, y: Any, weight: Any) -> None:
         if not self.metrics or running.output is None:
@@ -353,7 +397,8 @@ class Trainer:
         self._take(running)
         return {m.name: m.compute() for m in self.metrics} if running.started else {}
 
-    # -- measuring and predicting -----------------------------------------------------------------------
+    # -- measuring and predicting
+    # -----------------------------------------------------------------------
 
     def evaluate(
         self, data: Any, batch_size: int = 1024, sample_weight: Any = None
@@ -365,7 +410,9 @@ class Trainer:
         >>> sorted(cr.Trainer(model).evaluate((np.zeros((4, 2)), np.array([0, 1, 2, 0]))))
         ['accuracy', 'loss']
         """
-        prepared = prepare(data, self.model, self.loss, batch_size=batch_size, sample_weight=sample_weight)
+        prepared = prepare(
+            data, self.model, self.loss, batch_size=batch_size, sample_weight=sample_weight
+        )
         with np.errstate(all="ignore"):
             return as_row(self._evaluated(prepared))
 
@@ -378,7 +425,9 @@ class Trainer:
                 if w == 0:
                     continue
                 if batch.y is None:
-                    raise DataError("evaluation needs targets: batches must be (x, y) or (x, y, weight)")
+                    raise DataError(
+                        "evaluation needs targets: batches must be (x, y) or (x, y, weight)"
+                    )
                 output = self.model(batch.x)
                 running.add(self.loss.mean(output, batch.y, weight)._data.item(), w)
                 running.output = output._data
@@ -410,10 +459,12 @@ class Trainer:
             outputs = [_array(model(b.x)) for b in source.epoch(0, dtype=model.dtype)]
         return np.concatenate(outputs)
 
-    # -- checkpoints ----------------------------------------------------------------------------------------
+    # -- checkpoints
+    # ----------------------------------------------------------------------------------------
 
     def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
-        """Write model, optimizer, schedule, random stream, history and position, so that training can go on."""
+        """Write model, optimizer, schedule, random stream, history and position, so that training
+        can go on."""
         checkpoint.write(self, path)
 
     def _resume(self, resume: Any, train: Prepared, batch_size: int) -> int:
@@ -423,7 +474,9 @@ class Trainer:
         if resume is True:
             own = next((c.path for c in self.callbacks if isinstance(c, Checkpoint)), None)
             if own is None or "{" in own:
-                raise ValueError("resume=True needs a Checkpoint callback with one path; or pass the file's path")
+                raise ValueError(
+                    "resume=True needs a Checkpoint callback with one path; or pass the file's path"
+                )
             if not os.path.exists(own):
                 return 0
             resume = own

@@ -1,0 +1,127 @@
+"""``chainrule info``: what is installed and how fast it can run, or what a model file holds."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from typing import Any
+
+import numpy as np
+
+from chainrule._version import __version__
+from chainrule.array.blas import advice, blas_info
+from chainrule.cli.measures import report
+from chainrule.cli.tables import bytes_text, field, number
+from chainrule.serialize.container import Container, read_container
+
+__all__ = ["run"]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Carry the command out; the exit code."""
+    if arguments.model is None:
+        print(*_machine(), sep="\n")
+    else:
+        print(*_file(arguments.model), sep="\n")
+    return 0
+
+
+def _machine() -> list[str]:
+    blas = blas_info()
+    library = " ".join(str(blas[k]) for k in ("library", "version") if blas[k])
+    cpus = f"{blas['cpus']} CPU" + ("" if blas["cpus"] == 1 else "s")
+    lines = [
+        field("chainrule", __version__),
+        field("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        field("NumPy", np.__version__),
+        field("BLAS", library or "unknown"),
+        field("Kernel", f"{blas['kernel'] or 'unknown'}{_chosen(blas['coretype'])}"),
+        field("Threads", f"{blas['threads'] or 'unknown'} for matrix products, {cpus}"),
+        field("Executor", "printed NumPy: formulas run as fused, blocked NumPy calls"),
+    ]
+    lines += [field("Advice" if k == 0 else "", text) for k, text in enumerate(advice())]
+    return lines
+
+
+def _chosen(coretype: str | None) -> str:
+    return f" (OPENBLAS_CORETYPE={coretype})" if coretype else ""
+
+
+def _file(path: str) -> list[str]:
+    from chainrule.serialize.model import load
+
+    file = read_container(path)
+    size = bytes_text(os.path.getsize(path))
+    lines = [
+        field("File", f"{path}: a {file.kind}, {size}"),
+        field("Written by", f"chainrule {file.library_version}, file format {file.format_version}"),
+    ]
+    if file.kind == "checkpoint":
+        lines += _checkpoint(file)
+    about = file.metadata.get("user")
+    if isinstance(about, dict) and "inputs" in about:
+        lines += _about(about)
+    if not isinstance(file.metadata.get("architecture"), dict):
+        return [*lines, field("Model", "values alone; build the model and load into it")]
+    shape = None
+    if isinstance(about, dict) and "inputs" in about:
+        shape = (len(about["inputs"]["mean"]),)
+    lines += ["", load(path).summary(shape)]
+    if isinstance(about, dict) and isinstance(about.get("metrics"), dict):
+        lines += _results(about["metrics"])
+    return lines
+
+
+def _checkpoint(file: Container) -> list[str]:
+    state: dict[str, Any] = file.metadata.get("training", {})
+    rows = state.get("history") or [{}]
+    shown = ", ".join(f"{k} {number(v)}" for k, v in rows[-1].items() if k not in ("lr", "seconds"))
+    return [
+        field("State", f"after {state.get('epoch')} epochs, {state.get('step')} steps"),
+        *([field("Last", shown)] if shown else []),
+    ]
+
+
+def _about(about: dict[str, Any]) -> list[str]:
+    classes = about.get("classes")
+    task = str(about["task"])
+    if classes is not None:
+        names = [str(c) for c in classes]
+        shown = names if len(names) <= 40 else [*names[:39], "…", names[-1]]
+        task += f", {len(names)} classes: {', '.join(shown)}"
+    lines = [field("Task", task)]
+    shape = " × ".join(map(str, about["input_shape"]))
+    lines.append(
+        field("Input", f"rows of {shape} numbers; the model takes (x - mean) / scale, with the "
+              "mean and scale in this file (evaluate and predict do that)")
+    )  # fmt: skip
+    data = about.get("data")
+    if isinstance(data, dict):
+        parts = ", ".join(f"{v:,} to {_VERBS.get(k, k)}" for k, v in data["parts"].items())
+        lines.append(field("Trained on", f"{data['name']}, {data['rows']:,} rows: {parts}"))
+    training = about.get("training")
+    if isinstance(training, dict):
+        best = training.get("best_epoch")
+        words = [f"{k.replace('_', ' ')} {v}" for k, v in training.items() if v not in (None, 0) and k in _SHOWN]
+        words.append(f"{training['epochs_done']} epochs" + (f", best {best}" if best else ""))
+        lines.append(field("With", ", ".join(words)))
+    versions = about.get("versions")
+    if isinstance(versions, dict):
+        lines.append(field("Versions", ", ".join(f"{k} {v}" for k, v in versions.items())))
+    return lines
+
+
+_VERBS = {"train": "train", "validation": "validate", "test": "test"}
+_SHOWN = ("optimizer", "learning_rate", "weight_decay", "schedule", "batch_size", "seed")
+
+
+def _results(results: dict[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for part, values in results.items():
+        if "rows" in values:
+            lines += ["", f"On the {part} rows", *report(values, classes=False)]
+        else:
+            shown = ", ".join(f"{k} {number(v)}" for k, v in values.items())
+            lines += ["", f"On the {part} rows: {shown}"]
+    return lines
