@@ -3,8 +3,8 @@
     python benchmarks/digits.py
 
 64-100-10 with ReLU, Adam at 1e-3, batches of 32, 50 epochs; each seed splits the 1797 rows anew,
-by class, 60-20-20. The hyperparameters were chosen on the validation part, which `--validate`
-reports; the test part is read once, after training.
+by class, 60-20-20. The hyperparameters are the customary ones; to choose others, look at the
+validation part with `--validate`. The test part is read once, after training.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ import chainrule as cr
 
 ACTIVATIONS: dict[str, Any] = {
     "relu": {}, "leaky_relu": {"negative_slope": 0.2}, "elu": {"alpha": 0.7}, "gelu": {},
-    "silu": {}, "tanh": {}, "sigmoid": {}, "softmax": {}, "log_softmax": {}, "softplus": {}, "selu": {},
+    "silu": {}, "tanh": {}, "sigmoid": {}, "softmax": {}, "log_softmax": {}, "softplus": {},
+    "selu": {},
 }  # fmt: skip
 LIMIT = 1e-10
 

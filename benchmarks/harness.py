@@ -150,7 +150,7 @@ class Neighbours:
 
     @contextlib.contextmanager
     def watched(self, ticks: Callable[[], Any]) -> Iterator[None]:
-        """Around one measurement; `ticks` gives the CPU time of what is measured, in clock ticks."""
+        """Around one measurement; `ticks` gives the CPU time of what is measured."""
         start, busy, mine = time.perf_counter(), _machine_ticks(), ticks()
         yield
         if busy is not None and mine is not None:
@@ -162,8 +162,8 @@ class Neighbours:
         if not self.shares:
             return "How busy other processes were is not known on this system."
         return (
-            f"Other processes took {statistics.median(self.shares):.0%} of the machine's CPU time in "
-            f"the median measurement, {max(self.shares):.0%} in the worst."
+            f"Other processes took {statistics.median(self.shares):.0%} of the machine's CPU time "
+            f"in the median measurement, {max(self.shares):.0%} in the worst."
         )
 
 

@@ -1,6 +1,6 @@
 """A network, an activation and a loss of your own, with a proof of their derivatives.
 
-    python examples/custom.py
+python examples/custom.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Train a classifier on handwritten digits, measure it, save it, load it, predict.
 
-    python examples/digits.py
+python examples/digits.py
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import chainrule as cr
 
 def main(path: str = "digits.safetensors") -> float:
     """Write the model to `path`; return its accuracy on digits it has never seen."""
-    x, y = cr.data.load_digits()  # 1797 images of 8 x 8 pixels, values 0 to 16
-    x = x.astype(np.float32) / 16
+    pixels, y = cr.data.load_digits()  # 1797 images of 8 x 8 pixels, values 0 to 16
+    x = pixels.astype(np.float32) / 16
     train, valid, test = cr.data.split(y, (0.6, 0.2, 0.2), seed=0)
 
     cr.seed(0)  # the initial weights

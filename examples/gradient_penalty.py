@@ -7,8 +7,9 @@ The critic f is trained to tell points of a ring (real) from a Gaussian cloud (f
     loss = mean f(fake) - mean f(real) + 10 mean (‖∂f/∂x‖ - 1)²     at random points x between them
 
 The penalty is a function of a gradient, so training it needs second derivatives (Gulrajani et al.
-2017). After training, mean f(real) - mean f(fake) estimates how far the points of one set have to be
-carried, on average, to become the other: here about 2 - 0.3 √(π/2) = 1.62.
+2017). With slope 1 everywhere, mean f(real) - mean f(fake) would be how far the points of one set
+have to be carried, on average, to become the other: here d = 2 - 0.3 √(π/2) = 1.62. The weight of
+the penalty is finite, so the slope settles a little above 1, at about 1 + d/20.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 
 import chainrule as cr
 
-STEPS, BATCH, PENALTY = 400, 128, 10.0
+STEPS, BATCH, PENALTY = 500, 64, 10.0
 
 
 def sample(rng: np.random.Generator, n: int) -> tuple[Any, Any, Any]:
@@ -39,11 +40,11 @@ def measure(critic: cr.nn.Module, real: Any, fake: Any, between: Any) -> tuple[A
 
 
 def main() -> tuple[float, float]:
-    """Return the gap and the mean length of the gradient, on points not trained on."""
+    """Return the distance of the two sets and the mean slope, on points not trained on."""
     rng = np.random.default_rng(0)
     cr.seed(0)
     critic = cr.nn.Sequential(
-        cr.nn.Dense(2, 64), cr.nn.SiLU(), cr.nn.Dense(64, 64), cr.nn.SiLU(), cr.nn.Dense(64, 1)
+        cr.nn.Dense(2, 32), cr.nn.SiLU(), cr.nn.Dense(32, 32), cr.nn.SiLU(), cr.nn.Dense(32, 1)
     )
     optimizer = cr.optim.Adam(critic.parameters(), lr=5e-3, betas=(0.0, 0.9))
     for step in range(1, STEPS + 1):
@@ -55,8 +56,9 @@ def main() -> tuple[float, float]:
         if step % 100 == 0:
             print(f"step {step}: loss {loss.item():.3f}")
     gap, length = measure(critic, *sample(rng, 4096))
-    print(f"gap {gap.item():.3f}, mean length of the gradient {length.mean().item():.3f}")
-    return gap.item(), length.mean().item()
+    total, slope = gap.item(), length.mean().item()
+    print(f"gap {total:.3f}, slope {slope:.3f}, distance {total / slope:.3f} (exact: 1.624)")
+    return total / slope, slope
 
 
 if __name__ == "__main__":

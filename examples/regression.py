@@ -1,6 +1,6 @@
 """Fit a noisy curve with sample weights, and compare with the best straight line.
 
-    python examples/regression.py
+python examples/regression.py
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main() -> tuple[float, float]:
     trainer = cr.Trainer(
         model,
         loss="mse",
-        optimizer=cr.optim.Adam(lr=5e-3),
+        optimizer=cr.optim.Adam(lr=1e-2),
         schedule="cosine",
         clip_norm=1.0,
         seed=0,

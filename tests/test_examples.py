@@ -13,14 +13,12 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 @pytest.fixture
 def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """``example(name)``: the names an example defines; what it writes goes to a temporary folder."""
+    """``example(name)``: the names that it defines. What it writes goes to a temporary folder."""
     monkeypatch.chdir(tmp_path)
     return lambda name: runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="example")
 
 
-def test_digits(
-    example: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_digits(example: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     accuracy = example("digits")["main"]()
     assert accuracy > 0.95
     assert (tmp_path / "digits.safetensors").exists()
@@ -31,7 +29,7 @@ def test_digits(
 
 def test_regression(example: Any) -> None:
     network, line = example("regression")["main"]()
-    assert network > 0.97
+    assert network > 0.95
     assert line < 0.5  # the curve is no straight line, so the network has learned something
 
 
@@ -41,9 +39,9 @@ def test_custom(example: Any, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_gradient_penalty(example: Any) -> None:
-    gap, length = example("gradient_penalty")["main"]()
-    assert abs(gap - 1.62) < 0.2  # the distance of the two sets
-    assert abs(length - 1) < 0.1  # what the penalty asks for
+    distance, slope = example("gradient_penalty")["main"]()
+    assert abs(distance - 1.62) < 0.1  # known in closed form
+    assert abs(slope - 1) < 0.2  # what the penalty asks for
 
 
 def test_every_example_is_tested() -> None:

@@ -23,7 +23,8 @@ def of(program, *shapes, **options):
     ("shape", "kind"),
     [
         ((4, 3), "full"), ((4, 1), "row"), ((3,), "column"), ((1, 3), "column"),
-        ((1, 1, 3), "column"), ((), "scalar"), ((1, 1), "scalar"), ((4,), None), ((2, 3), None), ((4, 2), None),
+        ((1, 1, 3), "column"), ((), "scalar"), ((1, 1), "scalar"), ((4,), None), ((2, 3), None),
+        ((4, 2), None),
     ],
 )  # fmt: skip
 def test_how_an_array_lies_in_rows_and_columns(shape, kind):

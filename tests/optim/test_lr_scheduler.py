@@ -89,6 +89,14 @@ def test_one_cycle_equals_torch(
     compare(torch, "OneCycleLR", options, steps, **kind)
 
 
+def test_one_cycle_that_rises_in_no_step_begins_at_its_peak() -> None:
+    """PyTorch divides by zero here."""
+    schedule = lr_scheduler.OneCycleLR(optimizer(), 0.3, 10, pct_start=0.1)
+    assert schedule.get_last_lr() == [0.3]
+    schedule.step()
+    assert 0.28 < schedule.get_last_lr()[0] < 0.3
+
+
 PLATEAU: list[dict[str, Any]] = [
     {"patience": 2},
     {"mode": "max", "patience": 1, "factor": 0.5},

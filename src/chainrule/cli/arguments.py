@@ -94,7 +94,10 @@ def parser() -> argparse.ArgumentParser:
     """The parser of the command line; ``run`` in its result is the function of the command."""
     common = _Parser(add_help=False)
     common.add_argument(
-        "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
+        "--debug",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="show the traceback of an error",
     )
     top = _Parser(
         prog="chainrule",
@@ -129,8 +132,8 @@ def _train(p: argparse.ArgumentParser) -> None:
     g.add_argument("--hidden", type=_widths, metavar="N,N", default=None,
                    help="widths of the hidden layers; '' for none (default 128)")  # fmt: skip
     g.add_argument("--activation", default="relu", help="of the hidden layers (default relu)")
-    g.add_argument("--dropout", type=_number(0, 1), metavar="P", default=0.1,
-                   help="share of hidden values left out while training (default 0.1)")  # fmt: skip
+    g.add_argument("--dropout", type=_number(0, 1), metavar="P", default=0.2,
+                   help="share of hidden values left out while training (default 0.2)")  # fmt: skip
     g = p.add_argument_group("training")
     g.add_argument("--optimizer", default="adamw", help="adamw, adam, sgd, … (default adamw)")
     g.add_argument("--learning-rate", "--lr", type=_number(0, open_low=True), metavar="LR",
@@ -160,7 +163,9 @@ def _train(p: argparse.ArgumentParser) -> None:
     g.add_argument("--test-fraction", type=_number(0, 1), default=0.2, metavar="F",
                    help="share of the rows to test on (default 0.2)")  # fmt: skip
     g = p.add_argument_group("files and output")
-    g.add_argument("-o", "--output", metavar="FILE", help="the model file (default DATA.safetensors)")
+    g.add_argument(
+        "-o", "--output", metavar="FILE", help="the model file (default DATA.safetensors)"
+    )
     g.add_argument("--force", action="store_true", help="replace an existing output file")
     g.add_argument("--checkpoint", metavar="FILE", help="write the state of training every epoch")
     g.add_argument("--resume", metavar="FILE", help="go on from a checkpoint, bit for bit")
@@ -192,7 +197,9 @@ def _evaluate(p: argparse.ArgumentParser) -> None:
 def _predict(p: argparse.ArgumentParser) -> None:
     p.add_argument("model", metavar="MODEL", help="a file that chainrule train wrote")
     p.add_argument("data", metavar="DATA", help="an .npz with X, or an .npy of rows")
-    p.add_argument("-o", "--output", metavar="FILE.npy", help="write here; else print, a row a line")
+    p.add_argument(
+        "-o", "--output", metavar="FILE.npy", help="write here; else print, a row a line"
+    )
     p.add_argument("--probabilities", action="store_true",
                    help="of every class, in the order that chainrule info MODEL gives")  # fmt: skip
     p.add_argument("--batch-size", type=_integer(1), default=1024, metavar="N",

@@ -14,8 +14,8 @@ from chainrule.cli.arguments import UsageError
 from chainrule.cli.files import fingerprint, read_arrays
 from chainrule.cli.measures import measure, report
 from chainrule.cli.pipeline import Pipeline, split_rows
+from chainrule.cli.preparation import DIGITS
 from chainrule.cli.tables import field
-from chainrule.cli.train import DIGITS
 from chainrule.data import check_lengths, load_digits
 
 __all__ = ["run"]

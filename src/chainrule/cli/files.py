@@ -65,7 +65,9 @@ def read_arrays(path: str, names: Sequence[str] = ("X", "y")) -> tuple[Array, ..
                     ) from error
                 raise _damaged(f"{path}, array {name}", error) from error
             if array.ndim == 0 or not len(array):
-                raise DataError(f"{path}: {name} has shape {array.shape}; expected a row per sample")
+                raise DataError(
+                    f"{path}: {name} has shape {array.shape}; expected a row per sample"
+                )
             arrays.append(array)
     for name, array in zip(names[1:], arrays[1:], strict=True):
         if len(array) != len(arrays[0]):
@@ -126,7 +128,9 @@ def check_output(path: str, replace: bool) -> None:
     """
     folder = os.path.dirname(os.path.realpath(path)) or "."
     if os.path.isdir(path):
-        raise UsageError(f"{path} is a folder; name a file in it, such as {os.path.join(path, 'model.safetensors')}")
+        raise UsageError(
+            f"{path} is a folder; name a file in it, such as {os.path.join(path, 'model.safetensors')}"
+        )
     if os.path.exists(path) and not replace:
         raise UsageError(f"{path} exists; give another name, or --force to replace it")
     if not os.path.isdir(folder):

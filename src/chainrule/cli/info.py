@@ -103,7 +103,11 @@ def _about(about: dict[str, Any]) -> list[str]:
     training = about.get("training")
     if isinstance(training, dict):
         best = training.get("best_epoch")
-        words = [f"{k.replace('_', ' ')} {v}" for k, v in training.items() if v not in (None, 0) and k in _SHOWN]
+        words = [
+            f"{k.replace('_', ' ')} {v}"
+            for k, v in training.items()
+            if v not in (None, 0) and k in _SHOWN
+        ]
         words.append(f"{training['epochs_done']} epochs" + (f", best {best}" if best else ""))
         lines.append(field("With", ", ".join(words)))
     versions = about.get("versions")

@@ -64,7 +64,13 @@ def measure(
         "rows": len(targets),
         **_plain(values),
         "classes": [
-            {"class": name, "precision": float(p), "recall": float(r), "f1": float(f), "rows": int(n)}
+            {
+                "class": name,
+                "precision": float(p),
+                "recall": float(r),
+                "f1": float(f),
+                "rows": int(n),
+            }
             for name, p, r, f, n in zip(names, *each, strict=True)
         ],
         "confusion_matrix": metrics.confusion_matrix(targets, found, labels=labels).tolist(),

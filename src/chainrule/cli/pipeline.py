@@ -28,17 +28,19 @@ _KINDS = {"b": "booleans", "i": "integers", "u": "integers", "f": "floats", "U":
 
 @dataclass(frozen=True)
 class Scaling:
-    """Standardisation, ``(x - mean) / scale`` per column, computed in double precision.
-
-    `scale` is the standard deviation, and 1 for a column that is constant.
-    """
+    """Standardisation, ``(x - mean) / scale`` per column, computed in double precision."""
 
     mean: Array
     scale: Array
 
     @classmethod
-    def of(cls, x: Array, rows: Array) -> Scaling:
+    def of(cls, x: Array, rows: Array, common: bool = False) -> Scaling:
         """Mean and standard deviation of the columns of ``x[rows]``, in two passes.
+
+        Arguments:
+            common: one scale for all columns, the root of their mean variance: for columns of one
+                unit, such as pixels, where a deviation of its own would blow up a column that is
+                nearly always 0. Else a column that is constant has scale 1.
 
         >>> Scaling.of(np.array([[1.0, 5.0], [3.0, 5.0], [9.0, 9.0]]), np.array([0, 1]))
         Scaling(mean=array([2., 5.]), scale=array([1., 1.]))
@@ -46,6 +48,8 @@ class Scaling:
         n = len(rows)
         mean = sum(np.sum(b, axis=0) for b in _blocks(x, rows)) / n
         variance = sum(np.sum((b - mean) ** 2, axis=0) for b in _blocks(x, rows)) / n
+        if common:
+            variance = np.full_like(variance, np.mean(variance))
         deviation = np.sqrt(variance)
         rounding = 8 * np.finfo(np.float64).eps * np.abs(mean)
         return cls(mean, np.where(deviation > rounding, deviation, 1.0))

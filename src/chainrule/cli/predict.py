@@ -24,7 +24,9 @@ def run(arguments: argparse.Namespace) -> int:
     a = arguments
     if a.output:
         if not a.output.endswith(".npy"):
-            raise UsageError(f"-o {a.output}: predictions are written as .npy; name it {a.output}.npy")
+            raise UsageError(
+                f"-o {a.output}: predictions are written as .npy; name it {a.output}.npy"
+            )
         check_output(a.output, replace=a.force)
     pipeline = Pipeline.load(a.model)
     if a.probabilities and pipeline.classes is None:
@@ -36,7 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     found = np.concatenate(list(blocks))
     write_array(a.output, found)
-    what = "probabilities" if a.probabilities else "values" if pipeline.classes is None else "classes"
+    what = (
+        "probabilities" if a.probabilities else "values" if pipeline.classes is None else "classes"
+    )
     shape = " × ".join(f"{n:,}" for n in found.shape)
     print(f"{a.output}: {shape} {what} ({found.dtype})", file=sys.stderr)
     return 0

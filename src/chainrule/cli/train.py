@@ -6,26 +6,24 @@ import argparse
 import json
 import math
 import os
-import platform
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
-import numpy.typing as npt
-
-from chainrule import nn, optim
-from chainrule._version import __version__
-from chainrule.array import random
-from chainrule.array.errors import DataError, FileFormatError, nearest
+from chainrule import optim
+from chainrule.array.blas import set_threads
+from chainrule.array.errors import FileFormatError, nearest
 from chainrule.cli.arguments import UsageError
-from chainrule.cli.files import check_output, fingerprint, read_arrays
+from chainrule.cli.files import check_output
 from chainrule.cli.measures import measure, report
-from chainrule.cli.pipeline import Pipeline, Scaling, decide_task, read_classes, split_rows
+from chainrule.cli.pipeline import Pipeline
+from chainrule.cli.preparation import DIGITS, Parts, prepare
 from chainrule.cli.progress import Progress
 from chainrule.cli.tables import bytes_text, field
-from chainrule.data import as_array, check_targets, check_x, load_digits
+from chainrule.nn.module import Module
 from chainrule.ops.formula import FORMULAS
 from chainrule.optim import lr_scheduler
 from chainrule.serialize.container import read_container
@@ -33,16 +31,14 @@ from chainrule.train.callbacks import BestWeights, Callback, Checkpoint, EarlySt
 from chainrule.train.history import History
 from chainrule.train.trainer import Trainer
 
-__all__ = ["DIGITS", "run"]
+__all__ = ["run"]
 
-Array = npt.NDArray[Any]
-Part = tuple[Array, Array]
-
-#: The name of the data that come with the package.
-DIGITS = "digits"
 #: Peaks that suit standardised features and small dense nets; other optimizers keep their own.
 _LEARNING_RATES = {"adamw": 0.01, "adam": 0.01}
 _MANY_ROWS = 10_000
+#: Multiplications in the largest product of a step below which a second BLAS thread only costs:
+#: 2^18 take as long on two as on one, and twice as long where the other core is busy.
+_FEW_PRODUCTS = 2**20
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -52,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     optimizer, schedule = _optimizer(a.optimizer, a.learning_rate, a.weight_decay, a.schedule)
     _check_activation(a.activation)
     output, replaces = _output(a)
-    pipeline, parts, why = _prepare(a)
+    pipeline, parts, why = prepare(a)
     _say(out, *_about_data(pipeline, why), "")
 
     options = {
@@ -70,15 +66,16 @@ def run(arguments: argparse.Namespace) -> int:
     trainer = _trainer(a, pipeline, parts, optimizer, schedule, out)
     summary = pipeline.model.summary(pipeline.inputs.mean.shape)
     _say(out, summary, "", *_about_training(options), "")
-    history = trainer.fit(
-        parts["train"],
-        epochs=a.epochs,
-        batch_size=options["batch_size"],
-        validation_data=parts.get("validation"),
-        class_weight=a.class_weight,
-        resume=a.resume,
-        verbose=False,
-    )
+    with _threads(pipeline.model, options["batch_size"]):
+        history = trainer.fit(
+            parts["train"],
+            epochs=a.epochs,
+            batch_size=options["batch_size"],
+            validation_data=parts.get("validation"),
+            class_weight=a.class_weight,
+            resume=a.resume,
+            verbose=False,
+        )
     interrupted = history.stopped == "interrupted"
     options["epochs_done"] = len(history.rows)
     options["best_epoch"] = None if history.best_epoch is None else history.best_epoch + 1
@@ -150,89 +147,13 @@ def _output(a: argparse.Namespace) -> tuple[str, bool]:
     return output, exists
 
 
-# -- data -------------------------------------------------------------------------------------
-
-
-def _prepare(a: argparse.Namespace) -> tuple[Pipeline, dict[str, Part], str]:
-    """Read, check, split, standardise; the network between; and why it is of its kind."""
-    name = DIGITS if a.data is None else os.path.basename(a.data)
-    x, y = load_digits() if a.data is None else read_arrays(a.data)
-    x = check_x(x, "X", np.float64)
-    if x.ndim < 2:
-        raise DataError(f"X has shape {x.shape}; expected (rows, features): X.reshape(-1, 1) for one")
-    task, why = decide_task(y, a.task)
-    y = read_classes(y) if task == "classification" else check_targets(y, None, "y", dtype=np.float64)
-    if task == "regression" and y.ndim > 2:
-        raise DataError(f"y has shape {y.shape}; expected one or several numbers per row")
-
-    fractions = {
-        "validation": 0.0 if a.validation else a.validation_fraction,
-        "test": 0.0 if a.test else a.test_fraction,
-    }
-    rows = split_rows(y, fractions, a.seed, task)
-    if a.patience and not (a.validation or fractions["validation"]):
-        raise UsageError("--patience needs validation data; give --validation-fraction or --validation")
-    train = rows["train"]
-    classes = np.unique(y) if task == "classification" else None
-    if classes is not None and len(classes) < 2:
-        raise DataError(f"every row of y is {classes[0]!s}; a classifier needs two classes or more")
-    inputs = Scaling.of(x, train)
-    targets = None if classes is not None else Scaling.of(y, train)
-    random.seed(a.seed)
-    hidden = a.hidden if a.hidden is not None else [128]
-    model = _network(len(inputs.mean), hidden, a, classes, targets)
-    pipeline = Pipeline(model, x.shape[1:], inputs, classes, targets, y.shape[1:], {})
-
-    encoded = pipeline.encode(y)
-    parts: dict[str, Part] = {k: (inputs.apply(x, r), encoded[r]) for k, r in rows.items()}
-    for part, path in (("validation", a.validation), ("test", a.test)):
-        if path:
-            parts[part] = _further(pipeline, path)
-    pipeline.about["data"] = {
-        "name": name,
-        "rows": len(x),
-        "parts": {k: len(v[0]) for k, v in parts.items()},
-        "fractions": fractions,
-        "seed": a.seed,
-        "fingerprint": fingerprint(x, y),
-    }
-    pipeline.about["versions"] = {
-        "python": platform.python_version(), "numpy": np.__version__, "chainrule": __version__,
-    }  # fmt: skip
-    return pipeline, parts, why
-
-
-def _further(pipeline: Pipeline, path: str) -> Part:
-    """Validation or test data from a file of their own."""
-    x, y = read_arrays(path)
-    x = check_x(pipeline.check_rows(as_array(x, "X"), f"X of {path}"), f"X of {path}", np.float64)
-    return pipeline.inputs.apply(x), pipeline.encode(y, f"y of {path}")
-
-
-def _network(
-    features: int,
-    hidden: list[int],
-    a: argparse.Namespace,
-    classes: Array | None,
-    targets: Scaling | None,
-) -> nn.Module:
-    layers: list[nn.Module] = []
-    for width in hidden:
-        layers.append(nn.Dense(features, width, activation=a.activation))
-        if a.dropout:
-            layers.append(nn.Dropout(a.dropout))
-        features = width
-    outputs = len(classes) if classes is not None else len(targets.mean) if targets else 1
-    return nn.Sequential(*layers, nn.Dense(features, outputs))
-
-
 # -- training ---------------------------------------------------------------------------------
 
 
 def _trainer(
     a: argparse.Namespace,
     pipeline: Pipeline,
-    parts: dict[str, Part],
+    parts: Parts,
     optimizer: Any,
     schedule: Any,
     out: TextIO | None,
@@ -259,6 +180,20 @@ def _trainer(
         schedule=schedule,
         seed=a.seed,
     )
+
+
+@contextmanager
+def _threads(model: Module, batch_size: int) -> Iterator[None]:
+    """One BLAS thread in the block where the products are small; the choice depends on shapes."""
+    if batch_size * max(p.size for p in model.parameters()) >= _FEW_PRODUCTS:
+        yield
+        return
+    before = set_threads(1)
+    try:
+        yield
+    finally:
+        if before is not None:
+            set_threads(before)
 
 
 def _validation_results(history: History) -> dict[str, Any]:
@@ -296,8 +231,15 @@ def _about_data(pipeline: Pipeline, why: str) -> list[str]:
         field("Data", what),
         field("Task", task),
         field("Split", f"{split} ({by}seed {data['seed']})"),
-        field("Features", "standardised with mean and deviation of the training rows"),
+        field("Features", f"{_how_scaled(pipeline)} of the training rows"),
     ]
+
+
+def _how_scaled(pipeline: Pipeline) -> str:
+    scale = pipeline.inputs.scale
+    if len(scale) > 1 and (scale == scale[0]).all():
+        return "each minus its mean, all divided by one deviation,"
+    return "each minus its mean, divided by its deviation,"
 
 
 def _about_training(options: dict[str, Any]) -> list[str]:

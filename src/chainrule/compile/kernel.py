@@ -96,7 +96,9 @@ class Kernel:
                 self._functions.clear()
             function = self._functions.get(source)
             if function is None:
-                function = self._functions[source] = compile_numpy(source, function_name(s))
+                function = self._functions[source] = compile_numpy(
+                    source, function_name(self.program.name)
+                )
             self._plans[signature] = function
         return function
 

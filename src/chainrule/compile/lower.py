@@ -82,6 +82,10 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     return tuple(a % ndim for a in axes) if ndim else ()
 
 
+def _size(shape: Shape) -> int:
+    return math.prod(shape)
+
+
 class _Lowering:
     def __init__(self, program: Program, signature: Signature) -> None:
         self.shapes: dict[Any, Shape] = {}
@@ -192,8 +196,8 @@ class _Lowering:
             dtype = np.add.reduce(np.empty(0, dtype)).dtype
         if target == shape and dtype == self.kind(x):
             return x
-        if x.op == "full" and math.prod(shape):
-            count = math.prod(shape) // max(math.prod(target), 1) if op == "sum" else 1
+        if x.op == "full" and _size(shape):
+            count = _size(shape) // max(_size(target), 1) if op == "sum" else 1
             return self.full(x.args[0] * count, target, dtype)
         attrs = (("axis", axis), ("keepdims", keepdims))
         return self.new(op, (x,), attrs, target, dtype)
@@ -204,8 +208,8 @@ class _Lowering:
             return x
         if not isinstance(x, Expr):
             return self.full(x, target, self.dtype)
-        if x.op == "full" and math.prod(target):
-            count = math.prod(shape) // math.prod(target) if op == "sum_to" else 1
+        if x.op == "full" and _size(target):
+            count = _size(shape) // _size(target) if op == "sum_to" else 1
             return self.full(x.args[0] * count, target, self.kind(x))
         x = self.typed(x)
         if op in ("sum_to", "broadcast_to"):

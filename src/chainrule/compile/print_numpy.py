@@ -73,9 +73,9 @@ def compile_numpy(source: str, name: str) -> Callable[..., Any]:
     return function
 
 
-def function_name(s: Schedule) -> str:
-    """The program's name as an identifier."""
-    name = "".join(c if c.isalnum() else "_" for c in s.program.name)
+def function_name(name: str) -> str:
+    """The name of a program as an identifier."""
+    name = "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
     fine = name.isidentifier() and not keyword.iskeyword(name) and name not in GLOBALS
     return name if fine else f"{name}_" if name[:1].isalpha() else f"formula{name}"
 
@@ -92,7 +92,7 @@ class _Whole:
         self.taken = {*GLOBALS, *keyword.kwlist, "block", "columns", "i", "rows"}
         self.count = itertools.count()
         self.names: dict[Any, str] = {x: self.name(str(x)) for x in self.low.inputs}
-        self.head = f"def {function_name(s)}({', '.join(self.names.values())}):"
+        self.head = f"def {function_name(s.program.name)}({', '.join(self.names.values())}):"
         #: where the result is that each output is returned as, if not under its own name
         self.results: dict[int, str] = {k: self.names[x] for k, x in s.into.items()}
 

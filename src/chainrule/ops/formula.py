@@ -22,6 +22,7 @@ from chainrule.autograd.tape import Op, Variable, _wrapped, record
 from chainrule.compile.derivative import derive
 from chainrule.compile.expression import SYMBOLS, Expr, Program, make, walk
 from chainrule.compile.kernel import Kernel
+from chainrule.compile.residuals import Plan, plan
 from chainrule.compile.trace import trace
 
 __all__ = ["FORMULAS", "Compiled", "Formula", "formula"]
@@ -74,6 +75,7 @@ class Compiled(Op):
         self.kernel = Kernel(program, borrow)
         self.many = len(program.outputs) > 1
         self._derivatives: dict[tuple[bool, ...], tuple[Compiled, tuple[tuple[str, int], ...]]] = {}
+        self._planned: dict[tuple[bool, ...], Planned | None] = {}
         self._smooth: tuple[bool, ...] | None = None
         self._keeps: dict[tuple[bool, ...], tuple[list[bool], list[bool]]] = {}
         self._donating: dict[tuple[int, ...], Kernel] = {}
@@ -101,13 +103,36 @@ class Compiled(Op):
             if cast is not None:
                 return self(*cast)
             self._clean.add(kinds)
-        outputs = self.kernel(*raw)
-        if tensor:
-            if track and state.enabled:
-                outputs = record(self, args, raw, outputs, (), {}, self._tracked(args))
+        if tensor and track and state.enabled:
+            tracked = self._tracked(args)
+            planned = self.planned(
+                tuple(
+                    [
+                        isinstance(a, Variable)
+                        and a.requires_grad
+                        and (tracked is None or tracked[k])
+                        for k, a in enumerate(args)
+                    ]
+                )
+            )
+            if planned is None:
+                outputs = record(self, args, raw, self.kernel(*raw), (), {}, tracked)
             else:
+                outputs, residuals = planned.run(raw)
+                attrs = {"planned": planned}
+                outputs = record(self, args, raw, outputs, residuals, attrs, tracked)
+        else:
+            outputs = self.kernel(*raw)
+            if tensor:
                 outputs = _wrapped(self, args, outputs, None)
         return outputs if self.many else outputs[0]
+
+    def planned(self, needed: tuple[bool, ...]) -> Planned | None:
+        """How to run forward and backward with residuals; None where keeping any saves nothing."""
+        if needed not in self._planned:
+            found = plan(self.program, needed) if any(needed) and not self.kernel.borrow else None
+            self._planned[needed] = None if found is None else Planned(found, needed)
+        return self._planned[needed]
 
     def _tracked(self, args: Sequence[Any]) -> Sequence[bool] | None:
         """Which inputs a derivative can reach; None: all.
@@ -207,8 +232,11 @@ class Compiled(Op):
         residuals: Sequence[Any],
         cotangents: Sequence[Any],
         needed: Sequence[bool],
+        planned: Planned | None = None,
         **attrs: Any,
     ) -> Sequence[Any]:
+        if planned is not None and xp is NUMPY:
+            return planned.pull(inputs, outputs, residuals, cotangents, needed)
         derived, sources = self.derivative(tuple(needed))
         by = {"x": inputs, "y": outputs, "g": cotangents}
         args = [by[role][k] for role, k in sources]
@@ -288,6 +316,39 @@ def _reads_exactly(x: Expr, order: list[Expr]) -> bool:
         )
         and any(e.op in ("one_hot", "where") or e.op.startswith("logical") for e, _ in uses)
     )
+
+
+class Planned:
+    """A program run forward with residuals, and backward from them, on raw arrays."""
+
+    __slots__ = ("_backward", "_count", "_forward", "_sources", "needed", "reads")
+
+    def __init__(self, p: Plan, needed: tuple[bool, ...]) -> None:
+        self.needed = needed
+        self._forward = Kernel(p.forward)
+        self._backward = Kernel(p.backward, borrow=True)
+        self._sources = p.sources
+        self._count = len(p.forward.outputs) - p.residuals
+        self.reads = frozenset(p.sources)
+
+    def run(self, raw: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """(outputs, residuals)."""
+        everything = self._forward(*raw)
+        return everything[: self._count], everything[self._count :]
+
+    def pull(
+        self,
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+        residuals: Sequence[Any],
+        cotangents: Sequence[Any],
+        needed: Sequence[bool],
+    ) -> Sequence[Any]:
+        """The cotangents of the inputs the plan was made for; the others are None."""
+        by = {"x": inputs, "y": outputs, "r": residuals, "g": cotangents}
+        pulled = iter(self._backward(*[by[role][k] for role, k in self._sources]))
+        found = [next(pulled) if n else None for n in self.needed]
+        return [f if n else None for f, n in zip(found, needed, strict=True)]
 
 
 class Formula(Generic[P]):

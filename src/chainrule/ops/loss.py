@@ -497,10 +497,14 @@ _mean_class_loss: Formula[Any] = Formula(_mean_loss, "cross_entropy")
 def _labels(name: str, labels: Any, classes: int, ignore_index: int) -> tuple[Any, Any]:
     """Whole class indices in range, and a mask of the ignored ones (None if there are none)."""
     kind = labels.dtype.kind
-    if kind not in "iub" and not (kind == "f" and np.array_equal(labels, np.floor(labels))):
-        raise DataError(
-            f"{name}: class indices must be whole numbers, got {labels.dtype} {_first_bad(labels)}"
-        )
+    if kind not in "iub":
+        bad = np.argwhere(~_is_whole(labels)) if kind == "f" else np.zeros((1, labels.ndim), int)
+        if len(bad):
+            at = tuple(int(i) for i in bad[0])
+            raise DataError(
+                f"{name}: class indices must be whole numbers, got {labels.dtype} (first: "
+                f"{labels[at]} at {at})"
+            )
     labels = labels.astype(np.int64, copy=False)
     if not labels.size:
         return labels, None
@@ -521,9 +525,5 @@ def _labels(name: str, labels: Any, classes: int, ignore_index: int) -> tuple[An
     return np.where(ignored, 0, labels), ignored if ignored.any() else None
 
 
-def _first_bad(labels: Any) -> str:
-    if labels.dtype.kind == "f":
-        bad = np.argwhere(labels != np.floor(labels))
-        if len(bad):
-            return f"(first: {labels[tuple(bad[0])]} at {tuple(int(i) for i in bad[0])})"
-    return ""
+def _is_whole(x: Any) -> Any:
+    return np.isfinite(x) & (x == np.floor(x))

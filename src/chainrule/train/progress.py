@@ -8,7 +8,10 @@ from typing import Any
 
 __all__ = ["Progress"]
 
-_BAR = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} steps, {elapsed} so far, {remaining} left{postfix}"
+_BAR = (
+    "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} steps, "
+    "{elapsed} so far, {remaining} left{postfix}"
+)
 
 
 class Progress:

@@ -1,0 +1,115 @@
+"""From a data file to standardised parts and a network that fits them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from chainrule import nn
+from chainrule._version import __version__
+from chainrule.array import random
+from chainrule.array.errors import DataError
+from chainrule.cli.arguments import UsageError
+from chainrule.cli.files import fingerprint, read_arrays
+from chainrule.cli.pipeline import Pipeline, Scaling, decide_task, read_classes, split_rows
+from chainrule.data import as_array, check_targets, check_x, load_digits
+
+__all__ = ["DIGITS", "Parts", "prepare"]
+
+Array = npt.NDArray[Any]
+#: Standardised rows and encoded targets of "train", "validation" and "test", where there are any.
+Parts = dict[str, tuple[Array, Array]]
+
+#: The name of the data that come with the package.
+DIGITS = "digits"
+
+
+def prepare(a: argparse.Namespace) -> tuple[Pipeline, Parts, str]:
+    """Read, check, split, standardise; the network between; and why it is of its kind."""
+    name = DIGITS if a.data is None else os.path.basename(a.data)
+    x, y = load_digits() if a.data is None else read_arrays(a.data)
+    x = check_x(x, "X", np.float64)
+    if x.ndim < 2:
+        raise DataError(
+            f"X has shape {x.shape}; expected (rows, features): X.reshape(-1, 1) for one"
+        )
+    task, why = decide_task(y, a.task)
+    y = (
+        read_classes(y)
+        if task == "classification"
+        else check_targets(y, None, "y", dtype=np.float64)
+    )
+    if task == "regression" and y.ndim > 2:
+        raise DataError(f"y has shape {y.shape}; expected one or several numbers per row")
+
+    fractions = {
+        "validation": 0.0 if a.validation else a.validation_fraction,
+        "test": 0.0 if a.test else a.test_fraction,
+    }
+    rows = split_rows(y, fractions, a.seed, task)
+    if a.patience and not (a.validation or fractions["validation"]):
+        raise UsageError(
+            "--patience needs validation data; give --validation-fraction or --validation"
+        )
+    train = rows["train"]
+    classes = np.unique(y) if task == "classification" else None
+    if classes is not None and len(classes) < 2:
+        raise DataError(f"every row of y is {classes[0]!s}; a classifier needs two classes or more")
+    inputs = Scaling.of(x, train, common=_one_unit(x))
+    targets = None if classes is not None else Scaling.of(y, train)
+    random.seed(a.seed)
+    hidden = a.hidden if a.hidden is not None else [128]
+    model = _network(len(inputs.mean), hidden, a, classes, targets)
+    pipeline = Pipeline(model, x.shape[1:], inputs, classes, targets, y.shape[1:], {})
+
+    encoded = pipeline.encode(y)
+    parts: Parts = {k: (inputs.apply(x, r), encoded[r]) for k, r in rows.items()}
+    for part, path in (("validation", a.validation), ("test", a.test)):
+        if path:
+            parts[part] = _further(pipeline, path)
+    pipeline.about["data"] = {
+        "name": name,
+        "rows": len(x),
+        "parts": {k: len(v[0]) for k, v in parts.items()},
+        "fractions": fractions,
+        "seed": a.seed,
+        "fingerprint": fingerprint(x, y),
+    }
+    pipeline.about["versions"] = {
+        "python": platform.python_version(), "numpy": np.__version__, "chainrule": __version__,
+    }  # fmt: skip
+    return pipeline, parts, why
+
+
+def _one_unit(x: Array) -> bool:
+    """Whether the features are all in one unit, as the bytes of an image are."""
+    return x.ndim > 2 or x.dtype == np.uint8
+
+
+def _further(pipeline: Pipeline, path: str) -> tuple[Array, Array]:
+    """Validation or test data from a file of their own."""
+    x, y = read_arrays(path)
+    x = check_x(pipeline.check_rows(as_array(x, "X"), f"X of {path}"), f"X of {path}", np.float64)
+    return pipeline.inputs.apply(x), pipeline.encode(y, f"y of {path}")
+
+
+def _network(
+    features: int,
+    hidden: list[int],
+    a: argparse.Namespace,
+    classes: Array | None,
+    targets: Scaling | None,
+) -> nn.Module:
+    layers: list[nn.Module] = []
+    for width in hidden:
+        layers.append(nn.Dense(features, width, activation=a.activation))
+        if a.dropout:
+            layers.append(nn.Dropout(a.dropout))
+        features = width
+    outputs = len(classes) if classes is not None else len(targets.mean) if targets else 1
+    return nn.Sequential(*layers, nn.Dense(features, outputs))
