@@ -87,6 +87,7 @@ if TYPE_CHECKING:  # the same tables, in the form that type checkers and editors
     from chainrule.autograd.transforms import jvp as jvp
     from chainrule.autograd.transforms import value_and_grad as value_and_grad
     from chainrule.autograd.transforms import vjp as vjp
+    from chainrule.diagnose.per_sample import per_sample_gradients as per_sample_gradients
     from chainrule.ops.formula import formula as formula
     from chainrule.ops.tensor import Tensor as Tensor
     from chainrule.ops.tensor import asarray as asarray

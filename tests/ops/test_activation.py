@@ -296,7 +296,7 @@ def test_differences_from_torch(torch):
 def test_gelu_takes_two_forms():
     gap = np.abs(ops.gelu(X) - ops.gelu(X, approximate="tanh"))
     assert 1e-5 < gap.max() < 4.8e-4  # erratum E004-10
-    with pytest.raises(ValueError, match="must be 'none' or 'tanh', not 'fast'"):
+    with pytest.raises(ValueError, match=r"must be 'none' or 'tanh', not 'fast'"):
         ops.gelu(X, approximate="fast")
 
 

@@ -43,7 +43,7 @@ def test_the_ends_and_evaluation():
     y.sum().backward()
     np.testing.assert_array_equal(t.grad.numpy(), np.zeros(4))
     for p in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ValueError, match="p is a probability"):
+        with pytest.raises(ValueError, match=r"p is a probability"):
             ops.dropout(x, p)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -64,7 +65,7 @@ def agree(got, wanted, rtol=1e-11):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-14)
 
 
-# -- losses of two arrays of one shape ----------------------------------------------------------------
+# -- losses of two arrays of one shape ---------------------------------------------------
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
@@ -82,7 +83,8 @@ def test_pointwise_losses_equal_torch(torch, name, reduction):
 def test_pointwise_losses_by_differences_in_both_arguments(name):
     x, y, more = POINTWISE[name]
     for reduction in ("mean", "none", "batchmean"):
-        cr.check_gradients(lambda a, b: getattr(ops, name)(a, b, reduction=reduction, **more), x, y)
+        f = functools.partial(getattr(ops, name), reduction=reduction, **more)
+        cr.check_gradients(f, x, y)
 
 
 @pytest.mark.parametrize("name", sorted(POINTWISE))
@@ -154,7 +156,7 @@ def test_a_hard_target_of_any_type_serves():
         )
 
 
-# -- cross entropy ------------------------------------------------------------------------------------
+# -- cross entropy ---------------------------------------------------
 
 
 CROSS = [
@@ -290,7 +292,7 @@ def test_gradients_reach_soft_targets():
     cr.check_gradients(lambda x, t: ops.cross_entropy(x, t, label_smoothing=0.1), LOGITS, SOFT)
 
 
-# -- extremes and types -----------------------------------------------------------------------------
+# -- extremes and types ---------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -380,7 +382,7 @@ def test_losses_in_lists_and_scalars():
     np.testing.assert_allclose(ops.cross_entropy([[2.0, 0.0]], [0]), 0.12692801104297263, rtol=1e-6)
 
 
-# -- messages ---------------------------------------------------------------------------------------
+# -- messages ---------------------------------------------------
 
 
 def test_an_unknown_reduction():
@@ -389,7 +391,7 @@ def test_an_unknown_reduction():
             ValueError, match=r"unknown reduction 'avg'; known: 'batchmean', 'mean'"
         ):
             f(LOGITS, LOGITS, reduction="avg")
-    with pytest.raises(ValueError, match="did you mean 'mean'"):
+    with pytest.raises(ValueError, match=r"did you mean 'mean'"):
         ops.mse_loss(A, B, reduction="means")
 
 
@@ -415,7 +417,7 @@ def test_wrong_labels():
         ops.nll_loss(LOGITS, np.array([-1, 0, 0, 0, 0, 0]))
     with pytest.raises(DataError, match=r"whole numbers.*first: 0.5 at \(1,\)"):
         ops.cross_entropy(LOGITS, np.array([0, 0.5, 0, 0, 0, 0]))
-    with pytest.raises(DataError, match="whole numbers"):
+    with pytest.raises(DataError, match=r"whole numbers"):
         ops.cross_entropy(LOGITS, np.array([0, np.nan, 0, 0, 0, 0]))
     with pytest.raises(DataError, match=r"at index \(1, 2\)"):
         ops.cross_entropy(np.zeros((2, 3, 3)), np.array([[0, 1, 2], [0, 1, 7]]))
@@ -425,16 +427,16 @@ def test_wrong_labels():
     np.testing.assert_allclose(ops.cross_entropy(many, np.array([255], np.uint8)), math.log(300))
     with pytest.raises(DataError, match=r"whole numbers, got <U1"):
         ops.cross_entropy(LOGITS, np.array(list("aabbcc")))
-    with pytest.raises(DataError, match="whole numbers"):
+    with pytest.raises(DataError, match=r"whole numbers"):
         ops.cross_entropy(LOGITS, np.array([0, np.inf, 0, 0, 0, 0]))
 
 
 def test_wrong_values_of_options():
-    with pytest.raises(ValueError, match="label_smoothing must be between 0 and 1, got 1.5"):
+    with pytest.raises(ValueError, match=r"label_smoothing must be between 0 and 1, got 1.5"):
         ops.cross_entropy(LOGITS, LABELS, label_smoothing=1.5)
-    with pytest.raises(ValueError, match="delta must be positive, got 0"):
+    with pytest.raises(ValueError, match=r"delta must be positive, got 0"):
         ops.huber_loss(A, B, delta=0)
-    with pytest.raises(DataError, match="largest here is 1.5, the smallest 0"):
+    with pytest.raises(DataError, match=r"largest here is 1.5, the smallest 0"):
         ops.binary_cross_entropy(np.array([0.0, 1.5]), np.zeros(2))
 
 

@@ -88,11 +88,11 @@ def test_float32_and_arrays(name):
     np.testing.assert_allclose(raw, plain(X), rtol=1e-14, atol=1e-15)
 
 
-# -- the rest -----------------------------------------------------------------------------------------
+# -- the rest ---------------------------------------------------
 
 
 def test_where_clip_maximum_minimum(torch):
-    a, b = X, X[::-1] * 0.5
+    a, b = X, X[::-1] * 0.6 + 0.01
     cr.check_gradients(lambda x, y: ops.where(X > 0, x * y, y), a, b)
     cr.check_gradients(lambda x, y: ops.maximum(x, y) * ops.minimum(x, y * 2), a, b)
     cr.check_gradients(lambda x: ops.clip(x, -0.5, 0.7) * x, a)
@@ -108,7 +108,7 @@ def test_where_clip_maximum_minimum(torch):
     torch.maximum(other, torch.ones(1)).sum().backward()
     assert tie.grad.item() == other.grad.item() == 0.5
     assert np.isnan(ops.clip(np.array([np.nan]), 0.0, 1.0))
-    with pytest.raises(TypeError, match="needs low, high or both"):
+    with pytest.raises(TypeError, match=r"needs low, high or both"):
         ops.clip(x)
 
 
@@ -199,16 +199,18 @@ def test_einsum(spec, shapes):
 
 
 def test_einsum_messages():
-    with pytest.raises(ValueError, match="not supported"):
+    with pytest.raises(ValueError, match=r"not supported"):
         ops.einsum("...i->i", X)
-    with pytest.raises(ValueError, match="names 2 operands, 1 were given"):
+    with pytest.raises(ValueError, match=r"names 2 operands, 1 were given"):
         ops.einsum("ij,jk->ik", X)
-    with pytest.raises(ValueError, match="stands twice in 'ii'"):
+    with pytest.raises(ValueError, match=r"stands twice in 'ii'"):
         ops.einsum("ii->i", X)
     with pytest.raises(ShapeError, match=r"'ijk' names 3 axes, its operand has shape \(3, 4\)"):
         ops.einsum("ijk->i", X)
-    with pytest.raises(ValueError, match="output letter 'z'"):
+    with pytest.raises(ValueError, match=r"output letter 'z' is in no operand"):
         ops.einsum("ij->z", X)
+    with pytest.raises(ShapeError, match=r"'j' has length 4 and 3"):
+        ops.einsum("ij,ji->i", X, X)
 
 
 def test_messages():
@@ -223,11 +225,11 @@ def test_messages():
         ops.matmul(t, 2.0)
     with pytest.raises(ShapeError, match=r"along axis 1: array 1 has shape \(2, 4\), array 0 has"):
         ops.concatenate([t, X[:2]], axis=1)
-    with pytest.raises(ValueError, match="at least one array"):
+    with pytest.raises(ValueError, match=r"at least one array"):
         ops.concatenate([])
     with pytest.raises(ShapeError, match=r"stack needs arrays of one shape"):
         ops.stack([t, X[:2]])
-    with pytest.raises(ShapeError, match="axis 1 of length 4 has no 3 equal parts"):
+    with pytest.raises(ShapeError, match=r"axis 1 of length 4 has no 3 equal parts"):
         ops.split(t, 3, axis=1)
     for call in (
         lambda: ops.concatenate([t], axis=2),
@@ -238,12 +240,12 @@ def test_messages():
         lambda: ops.repeat(t, 2, 2),
         lambda: ops.permute_dims(t, (0, 2)),
     ):
-        with pytest.raises(ShapeError, match="there is no axis -?. in an array of 2 axes"):
+        with pytest.raises(ShapeError, match=r"there is no axis -?. in an array of 2 axes"):
             call()
     with pytest.raises(ShapeError, match=r"names each of them once, got \(0, 0\)"):
         ops.permute_dims(t, (0, 0))
-    with pytest.raises(ValueError, match="reshape"):
+    with pytest.raises(ValueError, match=r"reshape"):
         t.reshape(5, 5)
     for axis in (2, -3):
-        with pytest.raises(ValueError, match="axis"):
+        with pytest.raises(ValueError, match=r"axis"):
             t.sum(axis=axis)

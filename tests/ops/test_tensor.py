@@ -23,7 +23,7 @@ def leaf(a):
     return cr.tensor(a, requires_grad=True)
 
 
-# -- making ---------------------------------------------------------------------------------------
+# -- making ---------------------------------------------------
 
 
 def test_types_of_new_tensors():
@@ -39,9 +39,9 @@ def test_types_of_new_tensors():
     assert cr.tensor(cr.tensor(X)).dtype == np.float64
     assert cr.tensor([]).dtype == np.float32
     for bad in (["a"], [1j], [None]):
-        with pytest.raises(TypeError, match="floats, integers or booleans"):
+        with pytest.raises(TypeError, match=r"floats, integers or booleans"):
             cr.tensor(bad)
-    with pytest.raises(TypeError, match="only floating tensors have gradients; this one is int64"):
+    with pytest.raises(TypeError, match=r"only floating tensors have gradients; this one is int64"):
         cr.tensor([1, 2], requires_grad=True)
 
 
@@ -51,9 +51,9 @@ def test_tensor_copies_and_from_numpy_shares():
     a[0] = 5
     np.testing.assert_array_equal(copied.numpy(), [1, 1])
     np.testing.assert_array_equal(shared.numpy(), [5, 1])
-    with pytest.raises(TypeError, match="takes a numpy.ndarray, not list"):
+    with pytest.raises(TypeError, match=r"takes a numpy.ndarray, not list"):
         cr.from_numpy([1.0])
-    with pytest.raises(TypeError, match="not complex128"):
+    with pytest.raises(TypeError, match=r"not complex128"):
         cr.from_numpy(np.ones(1, complex))
 
 
@@ -74,7 +74,7 @@ def test_what_it_is():
     assert t.mT.shape == (2, 4, 3)
 
 
-# -- types of results -------------------------------------------------------------------------------
+# -- types of results ---------------------------------------------------
 
 
 @pytest.mark.parametrize("op", [operator.add, operator.sub, operator.mul, operator.truediv])
@@ -114,7 +114,7 @@ def test_a_wider_array_widens():
     assert cr.tensor([1, 2]).sum().dtype == np.int64
 
 
-# -- operators ---------------------------------------------------------------------------------------
+# -- operators ---------------------------------------------------
 
 
 def test_operators_with_arrays_in_both_orders_give_tensors():
@@ -185,14 +185,14 @@ def test_truth_numbers_and_iteration():
     assert float(leaf(np.array([2.5]))) == 2.5
     assert int(cr.tensor(3.7)) == 3
     assert [10, 20, 30][cr.tensor(1)] == 20
-    with pytest.raises(TypeError, match="only an integer tensor"):
+    with pytest.raises(TypeError, match=r"only an integer tensor"):
         [1, 2][cr.tensor(1.0)]
     rows = list(leaf(X))
     assert len(rows) == 3
     rows[1].sum().backward()
-    with pytest.raises(TypeError, match="no length"):
+    with pytest.raises(TypeError, match=r"no length"):
         len(cr.tensor(1.0))
-    with pytest.raises(TypeError, match="cannot be iterated"):
+    with pytest.raises(TypeError, match=r"cannot be iterated"):
         iter(cr.tensor(1.0))
     assert X[1, 2] in cr.tensor(X)
     assert 77.0 not in cr.tensor(X)
@@ -205,7 +205,7 @@ def test_truth_numbers_and_iteration():
     assert cr.tensor([[1, 2]]).tolist() == [[1, 2]]
 
 
-# -- leaving the tape -----------------------------------------------------------------------------
+# -- leaving the tape ---------------------------------------------------
 
 
 def test_arrays_of_tensors_that_require_grad_raise():
@@ -219,10 +219,10 @@ def test_arrays_of_tensors_that_require_grad_raise():
     plain = cr.tensor(X)
     np.testing.assert_array_equal(np.asarray(plain), X)
     assert np.asarray(plain, np.float32).dtype == np.float32
-    with pytest.raises(ValueError, match="cannot share its memory"):
+    with pytest.raises(ValueError, match=r"cannot share its memory"):
         np.asarray(plain, copy=False)
     np.testing.assert_array_equal(np.from_dlpack(plain), X)
-    with pytest.raises(RuntimeError, match="detach"):
+    with pytest.raises(RuntimeError, match=r"detach"):
         np.from_dlpack(t)
 
 
@@ -230,7 +230,7 @@ def test_tensors_cannot_be_changed():
     t = cr.tensor(X)
     with pytest.raises(TypeError, match=r"immutable.*ops\.where"):
         t[0] = 1.0
-    with pytest.raises(TypeError, match="immutable"):
+    with pytest.raises(TypeError, match=r"immutable"):
         del t[0]
     with pytest.raises(AttributeError):
         t.shape = (4, 3)
@@ -248,12 +248,28 @@ def test_gradients_can_be_set_and_cleared():
     assert t.grad is None
 
 
-# -- NumPy's functions --------------------------------------------------------------------------------
+# -- NumPy's functions ---------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "name",
-    "negative absolute sign floor sqrt square exp expm1 log log1p sin cos tanh isnan isfinite".split(),
+    [
+        "negative",
+        "absolute",
+        "sign",
+        "floor",
+        "sqrt",
+        "square",
+        "exp",
+        "expm1",
+        "log",
+        "log1p",
+        "sin",
+        "cos",
+        "tanh",
+        "isnan",
+        "isfinite",
+    ],
 )
 def test_unary_ufuncs(name):
     x = np.abs(X) + 0.1
@@ -267,7 +283,9 @@ def test_unary_ufuncs(name):
     np.testing.assert_allclose(got, getattr(np, name)(x), rtol=1e-15)
 
 
-@pytest.mark.parametrize("name", "add subtract multiply divide power maximum minimum".split())
+@pytest.mark.parametrize(
+    "name", ["add", "subtract", "multiply", "divide", "power", "maximum", "minimum"]
+)
 def test_binary_ufuncs(name):
     x, y = np.abs(X) + 0.1, np.abs(X[::-1]) + 0.1
     wanted = getattr(np, name)(x, y)
@@ -343,11 +361,11 @@ def test_what_numpy_cannot_do_with_tensors_raises():
     with pytest.raises(TypeError, match=r"np\.exp with out"):
         np.exp(t, out=np.empty((3, 4)))
     a = np.ones((3, 4))
-    with pytest.raises(TypeError, match="does not take tensors"):
+    with pytest.raises(TypeError, match=r"does not take tensors"):
         a += t
 
 
-# -- indexing --------------------------------------------------------------------------------------
+# -- indexing ---------------------------------------------------
 
 
 INDICES = [
@@ -408,7 +426,7 @@ def test_indexing_by_tensors():
         t[5]
 
 
-# -- methods -----------------------------------------------------------------------------------------
+# -- methods ---------------------------------------------------
 
 
 @pytest.mark.parametrize("axis", [None, 0, -1, (0, 2), (1,), (0, 1, 2)])
@@ -473,7 +491,7 @@ def test_a_cast_passes_the_gradient_in_its_own_type():
     np.testing.assert_array_equal(t.astype(int).numpy(), F32.astype(int))
 
 
-# -- copies, files, text -----------------------------------------------------------------------------
+# -- copies, files, text ---------------------------------------------------
 
 
 def test_copies_and_pickles():
@@ -502,5 +520,5 @@ def test_printing():
     assert len(repr(cr.tensor(np.zeros(5000)))) < 200
     assert f"{cr.tensor(1.23456):.2f}" == "1.23"
     assert f"{cr.tensor([1.0])}" == "tensor([1.])"
-    with pytest.raises(ValueError, match="one entry"):
+    with pytest.raises(ValueError, match=r"one entry"):
         f"{cr.tensor(X):.2f}"

@@ -1,1 +1,1 @@
-"""Floor 1: array namespaces and their primitives, dtypes, random streams, threads and BLAS, errors."""
+"""Floor 1: primitives and namespaces, dtypes, random streams, threads and BLAS, errors."""

@@ -1,8 +1,7 @@
-"""The exception types of the library. Every one of them subclasses the built-in a caller would expect."""
+"""The exception types of the library; each subclasses the built-in a caller would expect."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 __all__ = [
@@ -17,7 +16,7 @@ __all__ = [
 
 
 class ShapeError(ValueError):
-    """Array shapes do not fit an operation or a layer. Names the layer, the expectation, what came."""
+    """Shapes do not fit an operation or a layer. Names the layer, the expectation, what came."""
 
 
 class DataError(ValueError):
@@ -33,7 +32,7 @@ class FileFormatError(ValueError):
 
 
 class StaleGraphError(RuntimeError):
-    """A backward pass met a graph that is freed, or parameters that changed since the forward pass."""
+    """A backward pass met a graph that is freed, or parameters changed since the forward pass."""
 
 
 class MissingExtraError(ImportError):
@@ -48,6 +47,8 @@ def nearest(name: object, known: Iterable[str]) -> str:
     >>> nearest("q", ["mse", "l1"])
     "known: 'l1', 'mse'"
     """
+    import difflib  # here, because only a mistake needs it
+
     names = sorted(known)
     close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.6)
     if close:

@@ -29,6 +29,10 @@ def sigmoid(x: Any, out: Array | None = None) -> Any:
     return np.divide(numerator, e, out=out)
 
 
+#: Below this many entries one call of `numpy.where` costs less than the three of the mask.
+_FEW = 2048
+
+
 def where(c: Any, a: Any, b: Any, out: Array | None = None) -> Any:
     """``a`` where ``c`` holds, else ``b``; a branch that is the constant zero is a bit mask.
 
@@ -51,11 +55,12 @@ def where(c: Any, a: Any, b: Any, out: Array | None = None) -> Any:
 
 
 def _maskable(a: Any) -> bool:
-    return isinstance(a, np.ndarray) and a.ndim > 0 and a.dtype.itemsize in _INTEGER
+    return isinstance(a, np.ndarray) and a.size >= _FEW and a.dtype.itemsize in _INTEGER
 
 
 def _masked(a: Array, keep: Any, out: Array | None) -> Array:
     integer = _INTEGER[a.dtype.itemsize]
+    keep = np.asarray(keep, np.bool_)
     mask = np.multiply(keep, -1, dtype=integer)  # all bits set where kept
     bits: Array = np.bitwise_and(
         a.view(integer), mask, out=None if out is None else out.view(integer)

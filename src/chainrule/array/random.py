@@ -18,7 +18,7 @@ import contextvars
 import hashlib
 import math
 import operator
-import secrets
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -59,7 +59,9 @@ class Stream:
 
     def __init__(self, seed: int | None = None) -> None:
         self._lock = threading.Lock()
-        self._seed = secrets.randbits(63) if seed is None else _checked_seed(seed)
+        self._seed = (
+            int.from_bytes(os.urandom(8), "little") >> 1 if seed is None else _checked_seed(seed)
+        )
         self._counters: dict[str, int] = {}
 
     def __repr__(self) -> str:

@@ -171,9 +171,7 @@ def directional_error(
             _same(gs, _gradient(f, arrays, floats, us, False)[1])
             live = [(g, w) for g, w in zip(gs, ws, strict=True) if g.requires_grad]
             seconds = backward([g for g, _ in live], [w for _, w in live], leaves)
-            terms = [
-                np.zeros(()) if s is None else s * v for s, v in zip(seconds, vs, strict=True)
-            ]
+            terms = [np.zeros(()) if s is None else s * v for s, v in zip(seconds, vs, strict=True)]
 
             def at(step: float) -> float:
                 _, gs = _gradient(f, moved(step), floats, us, False)

@@ -28,11 +28,14 @@ class Op:
 
     `second_order` says how derivatives of the derivative come about: ``"recompute"``, the vjp text
     runs on tensors, and residuals, being neither inputs nor outputs, are computed again on tensors;
-    ``"none"``, there is no such derivative and asking for it raises.
+    ``"derived"``, the vjp on tensors reads no residuals; ``"none"``, there is no such derivative
+    and asking for it raises.
     """
 
     name: str = ""
     second_order: str = "recompute"
+    #: The vjp on tensors reads residuals; False: it starts from inputs and outputs alone.
+    recomputes: bool = True
     #: An output may share memory with an input; then it follows a parameter's version.
     view: bool = False
 
@@ -189,7 +192,7 @@ class Node:
             None if a is None else Variable._wrap(a, self, k) for k, a in enumerate(self.outputs)
         ]
         residuals = self.residuals
-        if residuals:
+        if residuals and self.op.recomputes:
             _, residuals = self.op.forward(_recorded, *inputs, **self.attrs)
         full = self._filled(cotangents, _recorded)
         return self.op.vjp(_recorded, inputs, outputs, residuals, full, needed, **self.attrs)
@@ -265,21 +268,18 @@ def record(
     if not state.enabled:
         return _wrapped(op, args, outputs, None)
     edges: list[Any] = []
-    needed: list[bool] = []
     track = False
     for k, a in enumerate(args):
         if isinstance(a, Variable) and a.requires_grad and (tracked is None or tracked[k]):
             track = True
-            needed.append(True)
             edges.append(a if a._node is None else (a._node, a._index))
         else:
-            needed.append(False)
             edges.append(None)
     if not track:
         return _wrapped(op, args, outputs, None)
     node = Node()
     node.op, node.attrs, node.frame = op, attrs, state.frame
-    node.needed = wanted = tuple(needed)
+    node.needed = wanted = tuple([e is not None for e in edges])
     node.edges = tuple(edges)
     node.sequence = next(_sequence)
     keep_inputs, keep_outputs = op.keeps(wanted, attrs)
@@ -298,7 +298,7 @@ def record(
     versions = []
     for k, a in enumerate(args):
         if isinstance(a, Variable) and node.inputs[k] is not None:
-            p = a._parameter()
+            p = a._of if type(a) is _tensor_class else a
             if p is not None:
                 versions.append((k, p, p._version))
     node.versions = tuple(versions)

@@ -107,14 +107,23 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"chainrule {__version__}")
     top.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    top.set_defaults(run=lambda arguments: top.print_help() or 0)
+
+    def run(arguments: argparse.Namespace) -> int:
+        top.print_help()
+        return 0
+
+    top.set_defaults(run=run)
     commands = top.add_subparsers(metavar="command", parser_class=_Parser)
 
     def add(name: str, text: str, **more: Any) -> argparse.ArgumentParser:
         sub = commands.add_parser(
-            name, help=text, description=f"{text[0].upper()}{text[1:]}.", parents=[common],
-            allow_abbrev=False, **more,
-        )  # fmt: skip
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            parents=[common],
+            allow_abbrev=False,
+            **more,
+        )
         sub.set_defaults(parser=sub)
         return sub
 
@@ -129,39 +138,106 @@ def parser() -> argparse.ArgumentParser:
 def _train(p: argparse.ArgumentParser) -> None:
     p.add_argument("data", nargs="?", metavar="DATA.npz", help="arrays X and y (default: digits)")
     g = p.add_argument_group("model")
-    g.add_argument("--hidden", type=_widths, metavar="N,N", default=None,
-                   help="widths of the hidden layers; '' for none (default 128)")  # fmt: skip
-    g.add_argument("--activation", default="relu", help="of the hidden layers (default relu)")
-    g.add_argument("--dropout", type=_number(0, 1), metavar="P", default=0.2,
-                   help="share of hidden values left out while training (default 0.2)")  # fmt: skip
+    g.add_argument(
+        "--hidden",
+        type=_widths,
+        metavar="N,N",
+        default=None,
+        help="widths of the hidden layers; '' for none (default 128)",
+    )
+    g.add_argument(
+        "--activation", metavar="NAME", default="relu", help="of the hidden layers (default relu)"
+    )
+    g.add_argument(
+        "--dropout",
+        type=_number(0, 1),
+        metavar="P",
+        default=0.2,
+        help="share of hidden values left out while training (default 0.2)",
+    )
     g = p.add_argument_group("training")
-    g.add_argument("--optimizer", default="adamw", help="adamw, adam, sgd, … (default adamw)")
-    g.add_argument("--learning-rate", "--lr", type=_number(0, open_low=True), metavar="LR",
-                   help="(default 0.01 for adamw, else the optimizer's own)")  # fmt: skip
-    g.add_argument("--weight-decay", type=_number(0), metavar="W",
-                   help="(default the optimizer's own: 0.01 for adamw)")  # fmt: skip
-    g.add_argument("--schedule", default="one_cycle", metavar="NAME",
-                   help="of the learning rate: one_cycle, cosine, …, none (default one_cycle)")  # fmt: skip
+    g.add_argument(
+        "--optimizer", metavar="NAME", default="adamw", help="adamw, adam, sgd, … (default adamw)"
+    )
+    g.add_argument(
+        "--learning-rate",
+        "--lr",
+        type=_number(0, open_low=True),
+        metavar="LR",
+        help="the peak of the schedule (default 0.01 for adamw and adam, less with more than 64 "
+        "features; else the optimizer's own)",
+    )
+    g.add_argument(
+        "--weight-decay",
+        type=_number(0),
+        metavar="W",
+        help="(default the optimizer's own: 0.01 for adamw)",
+    )
+    g.add_argument(
+        "--schedule",
+        default="one_cycle",
+        metavar="NAME",
+        help="of the learning rate: one_cycle, cosine, …, none (default one_cycle)",
+    )
+    g.add_argument(
+        "--clip-norm",
+        type=_number(0, open_low=True),
+        metavar="N",
+        help="the largest norm of a gradient (default: no limit)",
+    )
     g.add_argument("--epochs", type=_integer(1), default=20, metavar="N", help="(default 20)")
-    g.add_argument("--batch-size", type=_integer(1), metavar="N",
-                   help="rows per step (default 32, from 10,000 rows on 128)")  # fmt: skip
-    g.add_argument("--patience", type=_integer(0), default=0, metavar="N",
-                   help="stop after so many epochs without a better validation loss (default 0: "
-                   "never); the best weights are kept in any case")  # fmt: skip
-    g.add_argument("--class-weight", type=_one_of("balanced"), metavar="balanced",
-                   help="give every class the same total weight")  # fmt: skip
-    g.add_argument("--seed", type=_integer(0), default=0, metavar="N",
-                   help="of the split, the first weights, the order and dropout (default 0)")  # fmt: skip
+    g.add_argument(
+        "--batch-size",
+        type=_integer(1),
+        metavar="N",
+        help="rows per step (default 32, from 10,000 rows on 128)",
+    )
+    g.add_argument(
+        "--patience",
+        type=_integer(0),
+        default=0,
+        metavar="N",
+        help="stop after so many epochs without a better validation loss (default 0: "
+        "never); the best weights are kept in any case",
+    )
+    g.add_argument(
+        "--class-weight",
+        type=_one_of("balanced"),
+        metavar="balanced",
+        help="give every class the same total weight",
+    )
+    g.add_argument(
+        "--seed",
+        type=_integer(0),
+        default=0,
+        metavar="N",
+        help="of the split, the first weights, the order and dropout (default 0)",
+    )
     g = p.add_argument_group("data")
-    g.add_argument("--task", type=_one_of("auto", "classification", "regression"), default="auto",
-                   metavar="TASK", help="classification or regression (default: integers and text "
-                   "are classes, floats are values)")  # fmt: skip
+    g.add_argument(
+        "--task",
+        type=_one_of("auto", "classification", "regression"),
+        default="auto",
+        metavar="TASK",
+        help="classification or regression (default: integers and text "
+        "are classes, floats are values)",
+    )
     g.add_argument("--validation", metavar="FILE", help="validate on these X and y, no split")
     g.add_argument("--test", metavar="FILE", help="test on these X and y, no split")
-    g.add_argument("--validation-fraction", type=_number(0, 1), default=0.1, metavar="F",
-                   help="share of the rows to validate on (default 0.1)")  # fmt: skip
-    g.add_argument("--test-fraction", type=_number(0, 1), default=0.2, metavar="F",
-                   help="share of the rows to test on (default 0.2)")  # fmt: skip
+    g.add_argument(
+        "--validation-fraction",
+        type=_number(0, 1),
+        default=0.1,
+        metavar="F",
+        help="share of the rows to validate on (default 0.1)",
+    )
+    g.add_argument(
+        "--test-fraction",
+        type=_number(0, 1),
+        default=0.2,
+        metavar="F",
+        help="share of the rows to test on (default 0.2)",
+    )
     g = p.add_argument_group("files and output")
     g.add_argument(
         "-o", "--output", metavar="FILE", help="the model file (default DATA.safetensors)"
@@ -182,8 +258,12 @@ def _train(p: argparse.ArgumentParser) -> None:
 
 def _evaluate(p: argparse.ArgumentParser) -> None:
     p.add_argument("model", metavar="MODEL", help="a file that chainrule train wrote")
-    p.add_argument("data", nargs="?", metavar="DATA.npz",
-                   help="arrays X and y (default, for a model of the digits: their test part)")  # fmt: skip
+    p.add_argument(
+        "data",
+        nargs="?",
+        metavar="DATA.npz",
+        help="arrays X and y (default, for a model of the digits: their test part)",
+    )
     p.add_argument("--json", action="store_true", help="print one JSON object")
 
     def run(arguments: argparse.Namespace) -> int:
@@ -200,10 +280,18 @@ def _predict(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "-o", "--output", metavar="FILE.npy", help="write here; else print, a row a line"
     )
-    p.add_argument("--probabilities", action="store_true",
-                   help="of every class, in the order that chainrule info MODEL gives")  # fmt: skip
-    p.add_argument("--batch-size", type=_integer(1), default=1024, metavar="N",
-                   help="rows computed at a time (default 1024)")  # fmt: skip
+    p.add_argument(
+        "--probabilities",
+        action="store_true",
+        help="of every class, in the order that chainrule info MODEL gives",
+    )
+    p.add_argument(
+        "--batch-size",
+        type=_integer(1),
+        default=1024,
+        metavar="N",
+        help="rows computed at a time (default 1024)",
+    )
     p.add_argument("--force", action="store_true", help="replace an existing output file")
 
     def run(arguments: argparse.Namespace) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from typing import Any
 
@@ -57,7 +56,7 @@ def _digits(seen: dict[str, Any], pipeline: Pipeline) -> tuple[Any, Any, str]:
     x, y = load_digits()
     if fingerprint(x, y) != seen.get("fingerprint"):
         raise UsageError(
-            f"the model was trained on a file called {os.fspath(DIGITS)}, not on the digits that "
+            f"the model was trained on a file called {DIGITS}, not on the digits that "
             "come with chainrule; give the data to evaluate on"
         )
     rows = split_rows(y, seen["fractions"], seen["seed"], pipeline.task).get("test")

@@ -20,8 +20,18 @@ __all__ = ["check_output", "fingerprint", "read_arrays", "read_rows", "write_arr
 
 Array = npt.NDArray[Any]
 
-_UNREADABLE = (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError,
-               KeyError, SyntaxError, MemoryError, OverflowError)  # fmt: skip
+_UNREADABLE = (
+    ValueError,
+    EOFError,
+    OSError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    KeyError,
+    SyntaxError,
+    MemoryError,
+    OverflowError,
+)
 
 
 def read_arrays(path: str, names: Sequence[str] = ("X", "y")) -> tuple[Array, ...]:
@@ -41,8 +51,8 @@ def read_arrays(path: str, names: Sequence[str] = ("X", "y")) -> tuple[Array, ..
         head = file.read(6)
         if head == b"\x93NUMPY":
             raise FileFormatError(
-                f"{path} is an .npy file with one array; expected an .npz with {' and '.join(names)}:"
-                f" write one with numpy.savez('data.npz', {', '.join(f'{n}={n}' for n in names)})"
+                f"{path} is an .npy file with one array; expected an .npz with "
+                f"{' and '.join(names)}, as numpy.savez('data.npz', X=X, y=y) writes it"
             )
         _check_head(path, head)
         file.seek(0)
@@ -129,7 +139,8 @@ def check_output(path: str, replace: bool) -> None:
     folder = os.path.dirname(os.path.realpath(path)) or "."
     if os.path.isdir(path):
         raise UsageError(
-            f"{path} is a folder; name a file in it, such as {os.path.join(path, 'model.safetensors')}"
+            f"{path} is a folder; name a file in it, such as "
+            f"{os.path.join(path, 'model.safetensors')}"
         )
     if os.path.exists(path) and not replace:
         raise UsageError(f"{path} exists; give another name, or --force to replace it")

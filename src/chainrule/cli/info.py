@@ -54,8 +54,12 @@ def _file(path: str) -> list[str]:
     file = read_container(path)
     size = bytes_text(os.path.getsize(path))
     lines = [
-        field("File", f"{path}: a {file.kind}, {size}"),
-        field("Written by", f"chainrule {file.library_version}, file format {file.format_version}"),
+        field("File", path),
+        field(
+            "Holds",
+            f"a {file.kind}, {size}, written by chainrule {file.library_version} "
+            f"(file format {file.format_version})",
+        ),
     ]
     if file.kind == "checkpoint":
         lines += _checkpoint(file)
@@ -93,9 +97,12 @@ def _about(about: dict[str, Any]) -> list[str]:
     lines = [field("Task", task)]
     shape = " × ".join(map(str, about["input_shape"]))
     lines.append(
-        field("Input", f"rows of {shape} numbers; the model takes (x - mean) / scale, with the "
-              "mean and scale in this file (evaluate and predict do that)")
-    )  # fmt: skip
+        field(
+            "Input",
+            f"rows of {shape} numbers; the model takes (x - mean) / scale, with the "
+            "mean and scale in this file (evaluate and predict do that)",
+        )
+    )
     data = about.get("data")
     if isinstance(data, dict):
         parts = ", ".join(f"{v:,} to {_VERBS.get(k, k)}" for k, v in data["parts"].items())

@@ -48,7 +48,9 @@ def measure(
         return {"rows": len(targets), **_plain(values)}
     found = scores.argmax(axis=1)
     labels = np.arange(len(pipeline.classes))
-    each = metrics.precision_recall_fscore_support(targets, found, labels=labels, zero_division=0)
+    each: Any = metrics.precision_recall_fscore_support(
+        targets, found, labels=labels, zero_division=0
+    )
     macro = metrics.precision_recall_fscore_support(
         targets, found, average="macro", zero_division=0
     )
@@ -95,8 +97,8 @@ def report(values: dict[str, Any], classes: bool = True) -> list[str]:
             lines += ["", f"The 10 hardest of {len(rows)} classes"]
         head = ["class", "precision", "recall", "F1", "rows"]
         cells = [
-            [str(r["class"])[:30], number(r["precision"]), number(r["recall"]), number(r["f1"]), str(r["rows"])]
+            [str(r["class"])[:30], *(number(r[k]) for k in ("precision", "recall", "f1", "rows"))]
             for r in shown
-        ]  # fmt: skip
+        ]
         lines += ["", *table(head, cells)]
     return [*lines, "", *confusion(values["confusion_matrix"], names)]

@@ -46,7 +46,9 @@ class Scaling:
         Scaling(mean=array([2., 5.]), scale=array([1., 1.]))
         """
         n = len(rows)
-        mean = sum(np.sum(b, axis=0) for b in _blocks(x, rows)) / n
+        # sums of differences to the first row: exact for a constant column, and small for large x
+        first = next(_blocks(x, rows[:1]))[0]
+        mean = first + sum(np.sum(b - first, axis=0) for b in _blocks(x, rows)) / n
         variance = sum(np.sum((b - mean) ** 2, axis=0) for b in _blocks(x, rows)) / n
         if common:
             variance = np.full_like(variance, np.mean(variance))
@@ -59,7 +61,8 @@ class Scaling:
         rows = np.arange(len(x)) if rows is None else rows
         out = np.empty((len(rows), len(self.mean)), np.float32)
         for k, block in enumerate(_blocks(x, rows)):
-            out[k * _ROWS : k * _ROWS + len(block)] = (block - self.mean) / self.scale
+            with np.errstate(over="ignore"):
+                out[k * _ROWS : k * _ROWS + len(block)] = (block - self.mean) / self.scale
         return out
 
     def undo(self, x: Array) -> Array:
@@ -113,8 +116,8 @@ def read_classes(y: Array, name: str = "y") -> Array:
         if bad.any():
             row = int(bad.argmax())
             raise DataError(
-                f"{name} holds {y[row]} at row {row}; classes are whole numbers or text. For values "
-                "use --task regression"
+                f"{name} holds {y[row]} at row {row}; classes are whole numbers or text. For "
+                "values use --task regression"
             )
         return y.astype(np.int64)
     if y.dtype.kind not in "biuU":
@@ -128,7 +131,8 @@ def split_rows(y: Array, fractions: dict[str, float], seed: int, task: str) -> d
     Each class is split by itself. The same arguments give the same parts, so that a model file
     can name the rows it was not trained on.
 
-    >>> parts = split_rows(np.array([0, 1] * 10), {"validation": 0, "test": 0.2}, 0, "classification")
+    >>> y, shares = np.array([0, 1] * 10), {"validation": 0.0, "test": 0.2}
+    >>> parts = split_rows(y, shares, 0, "classification")
     >>> {name: len(rows) for name, rows in parts.items()}
     {'train': 16, 'test': 4}
     """
@@ -235,7 +239,7 @@ class Pipeline:
     def encode(self, y: Array, name: str = "y") -> Array:
         """Targets as the model's loss takes them: class numbers, or standardised values."""
         if self.outputs is not None:
-            y = check_targets(y, self.target_shape, name, dtype=np.float64)
+            y = check_targets(y, self.target_shape, name)
             return self.outputs.apply(y.reshape(len(y), -1))
         assert self.classes is not None
         labels = read_classes(y, name)
@@ -266,8 +270,14 @@ class Pipeline:
         """Logits or standardised values, block by block; x may be a memory map."""
         x = self.check_rows(x, name)
         for start in range(0, len(x), batch_size):
-            block = check_x(np.asarray(x[start : start + batch_size]), name, np.float64)
-            yield self._output(self.inputs.apply(block))
+            block = self.inputs.apply(check_x(np.asarray(x[start : start + batch_size]), name))
+            if not np.isfinite(block).all():
+                row = start + int((~np.isfinite(block)).any(axis=1).argmax())
+                raise DataError(
+                    f"row {row} of {name} is too far from the data the model was trained on: "
+                    "standardised, it is beyond the range of float32"
+                )
+            yield self._output(block)
 
     def outputs_of(self, x: npt.NDArray[np.float32], batch_size: int = 1024) -> Array:
         """Logits or standardised values for rows that are standardised already."""

@@ -33,17 +33,13 @@ def prepare(a: argparse.Namespace) -> tuple[Pipeline, Parts, str]:
     """Read, check, split, standardise; the network between; and why it is of its kind."""
     name = DIGITS if a.data is None else os.path.basename(a.data)
     x, y = load_digits() if a.data is None else read_arrays(a.data)
-    x = check_x(x, "X", np.float64)
+    x = check_x(x, "X")
     if x.ndim < 2:
         raise DataError(
             f"X has shape {x.shape}; expected (rows, features): X.reshape(-1, 1) for one"
         )
     task, why = decide_task(y, a.task)
-    y = (
-        read_classes(y)
-        if task == "classification"
-        else check_targets(y, None, "y", dtype=np.float64)
-    )
+    y = read_classes(y) if task == "classification" else check_targets(y, None, "y")
     if task == "regression" and y.ndim > 2:
         raise DataError(f"y has shape {y.shape}; expected one or several numbers per row")
 
@@ -81,8 +77,10 @@ def prepare(a: argparse.Namespace) -> tuple[Pipeline, Parts, str]:
         "fingerprint": fingerprint(x, y),
     }
     pipeline.about["versions"] = {
-        "python": platform.python_version(), "numpy": np.__version__, "chainrule": __version__,
-    }  # fmt: skip
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "chainrule": __version__,
+    }
     return pipeline, parts, why
 
 
@@ -94,7 +92,7 @@ def _one_unit(x: Array) -> bool:
 def _further(pipeline: Pipeline, path: str) -> tuple[Array, Array]:
     """Validation or test data from a file of their own."""
     x, y = read_arrays(path)
-    x = check_x(pipeline.check_rows(as_array(x, "X"), f"X of {path}"), f"X of {path}", np.float64)
+    x = check_x(pipeline.check_rows(as_array(x, "X"), f"X of {path}"), f"X of {path}")
     return pipeline.inputs.apply(x), pipeline.encode(y, f"y of {path}")
 
 

@@ -14,6 +14,8 @@ __all__ = ["Progress"]
 
 _HEADS = {"val_loss": "val loss", "val_accuracy": "val accuracy", "r2": "R²", "val_r2": "val R²"}
 
+_BAR = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} steps, {remaining} left{postfix}"
+
 
 class Progress(Callback):
     """Print each epoch's loss and metrics to `out`, and a bar to standard error on a terminal.
@@ -44,10 +46,14 @@ class Progress(Callback):
             from tqdm import tqdm
 
             self._bar = tqdm(
-                total=self.epochs * self.steps, initial=trainer.step, file=sys.stderr, leave=False,
-                dynamic_ncols=True, mininterval=0.05,
-                bar_format="{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} steps, {remaining} left{postfix}",
-            )  # fmt: skip
+                total=self.epochs * self.steps,
+                initial=trainer.step,
+                file=sys.stderr,
+                leave=False,
+                dynamic_ncols=True,
+                mininterval=0.05,
+                bar_format=_BAR,
+            )
         heads = [f"{_HEADS.get(c, c):>12}" for c in self.columns]
         self._print(f"{'epoch':>5}  " + "  ".join(heads) + "     seconds")
         if trainer.epoch:

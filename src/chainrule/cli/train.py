@@ -33,8 +33,10 @@ from chainrule.train.trainer import Trainer
 
 __all__ = ["run"]
 
-#: Peaks that suit standardised features and small dense nets; other optimizers keep their own.
-_LEARNING_RATES = {"adamw": 0.01, "adam": 0.01}
+#: A peak for Adam that suits small dense nets on up to 64 standardised features. With more it
+#: falls as 1/√features: a step changes every weight of a neuron by about the rate, and so the
+#: neuron's sum by the more, the more there are. Other optimizers keep their own.
+_ADAM_RATE, _FEW_FEATURES = 0.01, 64
 _MANY_ROWS = 10_000
 #: Multiplications in the largest product of a step below which a second BLAS thread only costs:
 #: 2^18 take as long on two as on one, and twice as long where the other core is busy.
@@ -49,6 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
     _check_activation(a.activation)
     output, replaces = _output(a)
     pipeline, parts, why = prepare(a)
+    if a.learning_rate is None and isinstance(optimizer, optim.Adam):
+        few = min(1.0, _FEW_FEATURES / len(pipeline.inputs.mean))
+        optimizer.defaults["lr"] = _ADAM_RATE * math.sqrt(few)
     _say(out, *_about_data(pipeline, why), "")
 
     options = {
@@ -58,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         "schedule": a.schedule,
         "batch_size": a.batch_size or (32 if len(parts["train"][0]) < _MANY_ROWS else 128),
         "epochs": a.epochs,
+        "clip_norm": a.clip_norm,
         "patience": a.patience,
         "class_weight": a.class_weight,
         "seed": a.seed,
@@ -85,13 +91,13 @@ def run(arguments: argparse.Namespace) -> int:
     if "test" in parts and not interrupted:
         x, y = parts["test"]
         results["test"] = measure(pipeline, pipeline.outputs_of(x), y)
-        title = f"{len(x)} rows, neither trained on nor chosen with"
+        title = f"{len(x):,} rows, neither trained on nor chosen with"
         lines = [field("Test", title), "", *report(results["test"], classes=False), ""]
         _say(sys.stdout if a.quiet and not a.json else out, *lines)
     size = pipeline.save(output)
     word = ", in place of the one before" if replaces else ""
     _say(out, field("Saved", f"{output} ({bytes_text(size)}){word}"))
-    _say(out, field("Next", _next_command(output, a.data)))
+    _say(out, f"{'Next':<11}{_next_command(output, a.data)}")  # in one line, to be copied
     if a.json:
         print(json.dumps(_as_json(pipeline, history, output), indent=2, allow_nan=False))
     if interrupted:
@@ -104,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _optimizer(name: str, lr: float | None, decay: float | None, schedule: str) -> tuple[Any, Any]:
-    options = {"lr": lr or _LEARNING_RATES.get(name.lower()), "weight_decay": decay}
+    options = {"lr": lr, "weight_decay": decay}
     try:
         optimizer = optim.get(name, None, **{k: v for k, v in options.items() if v is not None})
     except (ValueError, TypeError) as error:
@@ -114,7 +120,7 @@ def _optimizer(name: str, lr: float | None, decay: float | None, schedule: str) 
     try:
         lr_scheduler.check(schedule)
     except ValueError as error:
-        raise UsageError(f"--schedule: {error}, or 'none'") from error
+        raise UsageError(f"--schedule: {error} (or 'none')") from error
     return optimizer, schedule
 
 
@@ -178,6 +184,7 @@ def _trainer(
         metrics=[metric],
         callbacks=callbacks,
         schedule=schedule,
+        clip_norm=a.clip_norm,
         seed=a.seed,
     )
 
@@ -219,7 +226,7 @@ def _about_data(pipeline: Pipeline, why: str) -> list[str]:
     shape = "" if len(pipeline.shape) == 1 else f" ({' × '.join(map(str, pipeline.shape))})"
     what = f"{data['name']}: {data['rows']:,} rows, {features:,} features{shape}"
     if data["name"] == DIGITS:
-        what = f"digits, 8 × 8 images that come with chainrule: {data['rows']:,} rows, 64 features"
+        what = f"digits, {data['rows']:,} images of 8 × 8 that come with chainrule: 64 features"
     parts = data["parts"]
     verbs = {"train": "to train", "validation": "to choose the best weights", "test": "to test"}
     split = ", ".join(f"{parts[k]:,} {verb}" for k, verb in verbs.items() if k in parts)
@@ -251,6 +258,8 @@ def _about_training(options: dict[str, Any]) -> list[str]:
         f"batches of {options['batch_size']}",
         f"seed {options['seed']}",
     ]
+    if options["clip_norm"]:
+        words.append(f"gradients clipped to norm {options['clip_norm']:g}")
     if options["class_weight"]:
         words.append("balanced classes")
     if options["patience"]:
@@ -259,14 +268,12 @@ def _about_training(options: dict[str, Any]) -> list[str]:
 
 
 def _how_it_ended(history: History) -> str:
-    how = {"epochs": "Trained", "interrupted": "Interrupted"}.get(
-        history.stopped, f"Stopped ({history.stopped})"
-    )
-    text = f"{how} after {len(history.rows)} epochs, {history.seconds:.2f} s."
+    how = "" if history.stopped == "epochs" else f", {history.stopped}"
+    text = f"{len(history.rows)} epochs in {history.seconds:.2f} s{how}."
     if history.best_epoch is not None:
         value = history.rows[history.best_epoch].get("val_loss", math.nan)
-        text += f" Kept epoch {history.best_epoch + 1}, the best by validation loss ({value:.4f})."
-    return text
+        text += f" Kept epoch {history.best_epoch + 1}, the best by validation loss, {value:.4f}."
+    return field("Trained", text)
 
 
 def _next_command(output: str, data: str | None) -> str:

@@ -70,7 +70,11 @@ class Expr:
             "Write a function of tensors with cr.ops instead"
         )
 
-    __setitem__: Any = __getitem__
+    def __setitem__(self, index: Any, value: Any) -> Any:
+        raise TypeError(
+            "a formula must not write into an array: give the new value as an expression, such as "
+            "xp.where(condition, a, b)"
+        )
 
     def __float__(self) -> float:
         raise TypeError(

@@ -86,6 +86,10 @@ def _size(shape: Shape) -> int:
     return math.prod(shape)
 
 
+def _is_float(kind: Any) -> bool:
+    return isinstance(kind, np.dtype) and is_float(kind)
+
+
 class _Lowering:
     def __init__(self, program: Program, signature: Signature) -> None:
         self.shapes: dict[Any, Shape] = {}
@@ -125,7 +129,7 @@ class _Lowering:
     def typed(self, a: Any) -> Any:
         """`a` in the program's type if it is a float that NumPy would take for a wider one."""
         kind = self.kind(a)
-        wide = kind is float or (isinstance(kind, np.dtype) and self.widens(kind))
+        wide = kind is float or (_is_float(kind) and self.widens(kind))
         return self.cast(a) if wide and isinstance(a, Expr) else a
 
     def widens(self, dtype: DType) -> bool:
@@ -236,8 +240,9 @@ class _Lowering:
         cast = False
         if row.kind == "test":
             dtype = np.dtype(np.bool_)
-        elif self.widens(dtype):
-            dtype, cast = self.dtype, True
+        elif self.widens(dtype) or (is_float(dtype) and not any(map(_is_float, kinds))):
+            cast = dtype != self.dtype  # NumPy takes exp of a boolean in float16
+            dtype = self.dtype
         if not isinstance(row.numpy, np.ufunc) and is_float(dtype):
             args = tuple(
                 a if (op == "where" and k == 0) else self.floating(a, dtype, cast)
@@ -260,7 +265,7 @@ class _Lowering:
             kinds, numpy = [a, b], np.add
         if not isinstance(numpy, np.ufunc):
             kind = kinds[0]
-            return kind if isinstance(kind, np.dtype) and is_float(kind) else np.dtype(np.float64)
+            return kind if _is_float(kind) else np.dtype(np.float64)
         found: DType = numpy.resolve_dtypes((*kinds, None))[-1]
         return found
 
@@ -288,9 +293,7 @@ class _Lowering:
         x, bound = c.args
         if x is not b or isinstance(bound, Expr) or isinstance(a, Expr) or bound != a:
             return None
-        if not (isinstance(self.kind(b), np.dtype) and is_float(self.kind(b))):
-            return None
-        if self.widens(self.kind(b)):
+        if not _is_float(self.kind(b)) or self.widens(self.kind(b)):
             return None
         op = _CONSTANT_SIDE[c.op]
         return self.new(op, (b, a), (), self.shape(b), self.kind(b))

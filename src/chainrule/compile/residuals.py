@@ -91,7 +91,10 @@ def plan(program: Program, wanted: Sequence[bool]) -> Plan | None:
             stack.extend(a for a in reversed(_read(e)) if isinstance(a, Expr))
     if not kept:
         return None
-    rs = [symbol(f"r{k}") for k in range(len(kept))]
+    stem = "r"
+    while any(str(x).startswith(stem) for x in program.inputs):  # an input may be called r0
+        stem += "_"
+    rs = [symbol(f"{stem}{k}") for k in range(len(kept))]
     known.update(zip(kept, rs, strict=True))
     backward, sources = select(
         f"{program.name}_vjp",

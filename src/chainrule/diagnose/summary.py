@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import operator
 from collections.abc import Callable, Iterator
@@ -74,15 +73,16 @@ class Summary(str):
 
     def _repr_html_(self) -> str:
         """The table for notebooks."""
+        from html import escape  # here, because only a notebook needs it
 
         def line(tag: str, cells: tuple[str, ...]) -> str:
-            return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
+            return "<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>"
 
         title, totals = self._ends
         body = "".join(line("td", _cells(row)) for row in self.rows)
         return (
-            f"<table><caption>{html.escape(title)}</caption><thead>{line('th', _HEADS)}</thead>"
-            f"<tbody>{body}</tbody></table><p>{'<br>'.join(map(html.escape, totals))}</p>"
+            f"<table><caption>{escape(title)}</caption><thead>{line('th', _HEADS)}</thead>"
+            f"<tbody>{body}</tbody></table><p>{'<br>'.join(map(escape, totals))}</p>"
         )
 
 

@@ -315,5 +315,6 @@ def _grown(matrix: Array, labels: Array, union: Array) -> Array:
 
 
 def need_weight(weight: Any) -> None:
+    """Raise DataError where nothing has weight: there is no mean of nothing."""
     if not weight:
         raise DataError("nothing to measure: no batch has been added, or all weights are zero")

@@ -68,6 +68,7 @@ from chainrule.ops.loss import (
     mse_loss,
     nll_loss,
 )
+from chainrule.ops.product import einsum, matmul
 from chainrule.ops.reduction import (
     all,
     amax,
@@ -90,9 +91,7 @@ from chainrule.ops.shape import (
     concat,
     concatenate,
     cumsum,
-    einsum,
     flip,
-    matmul,
     matrix_transpose,
     pad,
     permute_dims,

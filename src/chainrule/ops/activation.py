@@ -2,7 +2,7 @@
 
 NaN gives NaN; ±inf gives the limit of the value and of the derivative where there is one. This is
 where they differ from torch: ``silu(-inf)`` and ``gelu(-inf)`` are 0 and their derivatives at ±inf
-are 0 and 1 (torch: NaN); `softplus` is exact everywhere (torch returns x above its threshold of 20);
+are 0 and 1 (torch: NaN); `softplus` is exact everywhere (torch gives x above a threshold of 20);
 derivatives of `sigmoid` and `silu` keep their digits in the tails, where torch's ``1 - σ`` is 0.
 The rest, derivatives at 0 included, is torch's.
 """

@@ -261,25 +261,26 @@ def stop_gradient(xp: Any, x: Any) -> Any:
     return xp.stop_gradient(x)
 
 
-def test(name: str, text: Any) -> Any:
+def _comparison(name: str, text: Any, doc: str) -> Any:
     """A comparison: raw booleans, off the tape."""
     f: Formula[Any] = Formula(text, name)
 
     def compare(*args: Any) -> Any:
         return f(*[a._data if isinstance(a, Variable) else a for a in args])
 
-    compare.__name__ = name
+    compare.__name__ = compare.__qualname__ = name
+    compare.__doc__ = f"``{doc}`` entry by entry: an array of booleans, off the tape."
     return compare
 
 
-less = test("less", lambda xp, a, b: a < b)
-less_equal = test("less_equal", lambda xp, a, b: a <= b)
-greater = test("greater", lambda xp, a, b: a > b)
-greater_equal = test("greater_equal", lambda xp, a, b: a >= b)
-equal = test("equal", lambda xp, a, b: xp.equal(a, b))
-not_equal = test("not_equal", lambda xp, a, b: xp.not_equal(a, b))
-isnan = test("isnan", lambda xp, x: xp.isnan(x))
-isfinite = test("isfinite", lambda xp, x: xp.isfinite(x))
-logical_and = test("logical_and", lambda xp, a, b: xp.logical_and(a, b))
-logical_or = test("logical_or", lambda xp, a, b: xp.logical_or(a, b))
-logical_not = test("logical_not", lambda xp, x: xp.logical_not(x))
+less = _comparison("less", lambda xp, a, b: a < b, "a < b")
+less_equal = _comparison("less_equal", lambda xp, a, b: a <= b, "a <= b")
+greater = _comparison("greater", lambda xp, a, b: a > b, "a > b")
+greater_equal = _comparison("greater_equal", lambda xp, a, b: a >= b, "a >= b")
+equal = _comparison("equal", lambda xp, a, b: xp.equal(a, b), "a == b")
+not_equal = _comparison("not_equal", lambda xp, a, b: xp.not_equal(a, b), "a != b")
+isnan = _comparison("isnan", lambda xp, x: xp.isnan(x), "x is not a number")
+isfinite = _comparison("isfinite", lambda xp, x: xp.isfinite(x), "x is neither NaN nor infinite")
+logical_and = _comparison("logical_and", lambda xp, a, b: xp.logical_and(a, b), "a and b")
+logical_or = _comparison("logical_or", lambda xp, a, b: xp.logical_or(a, b), "a or b")
+logical_not = _comparison("logical_not", lambda xp, x: xp.logical_not(x), "not x")

@@ -35,31 +35,9 @@ FORMULAS: dict[str, Formula[Any]] = {}
 
 # operations under which integers stay integers
 _INTEGRAL = frozenset(
-    [
-        "input",
-        "call",
-        "size",
-        "add",
-        "subtract",
-        "multiply",
-        "negative",
-        "abs",
-        "sign",
-        "floor",
-        "maximum",
-        "minimum",
-        "where",
-        "sum",
-        "max",
-        "sum_to",
-        "broadcast_to",
-        "squeeze",
-        "expand_dims",
-        "stop_gradient",
-        "ones_like",
-        "zeros_like",
-        "one_hot",
-    ]
+    {"input", "call", "size", "add", "subtract", "multiply", "negative", "abs", "sign", "floor"}
+    | {"maximum", "minimum", "where", "sum", "max", "sum_to", "broadcast_to", "squeeze"}
+    | {"expand_dims", "stop_gradient", "ones_like", "zeros_like", "one_hot"}
 ) | {name for name, row in PRIMITIVES.items() if row.kind == "test"}
 
 # operations that read of their arguments (sum_to, broadcast_to: of the second) only the shape
@@ -68,6 +46,10 @@ _SHAPE_ONLY = frozenset({"sum_to", "broadcast_to", "size", "ones_like", "zeros_l
 
 class Compiled(Op):
     """A program as an operation: run by a kernel, recorded as one node, its vjp derived."""
+
+    second_order = "derived"
+
+    recomputes = False  # the derivative of second order differentiates the program itself
 
     def __init__(self, program: Program, borrow: bool = False) -> None:
         self.program = program
@@ -164,8 +146,7 @@ class Compiled(Op):
         return outputs if self.many else outputs[0]
 
     def _cast(self, args: Sequence[Any], raw: list[Any]) -> list[Any] | None:
-        """Bring the operands to one floating type (see `chainrule.array.dtypes`); None: they
-        are."""
+        """The operands in one floating type (see `chainrule.array.dtypes`); None: they are."""
         raw = [
             r if hasattr(r, "dtype") or isinstance(r, bool | int | float) else _from_list(r)
             for r in raw
@@ -173,7 +154,10 @@ class Compiled(Op):
         arrays = [r for r in raw if hasattr(r, "dtype")]
         some_float = any(is_float(r.dtype) for r in arrays) or any(type(r) is float for r in raw)
         integers = self.integral and not some_float and bool(arrays)
-        dtype = float_dtype(arrays)
+        counted = [
+            r for r, exact in zip(raw, self.exact, strict=True) if not exact and hasattr(r, "dtype")
+        ]
+        dtype = float_dtype(counted or arrays)
         result: list[Any] = []
         for a, r, exact in zip(args, raw, self.exact, strict=True):
             if not hasattr(r, "dtype"):
@@ -279,13 +263,8 @@ class Compiled(Op):
 
 
 def _is_view(e: Any) -> bool:
-    while isinstance(e, Expr) and e.op in (
-        "squeeze",
-        "expand_dims",
-        "broadcast_to",
-        "call",
-        "stop_gradient",
-    ):
+    passing = ("squeeze", "expand_dims", "broadcast_to", "call", "stop_gradient")
+    while isinstance(e, Expr) and e.op in passing:
         e = e.args[0]
     return isinstance(e, Expr) and e.op == "input"
 
@@ -296,7 +275,7 @@ def _from_list(values: Any) -> Any:
 
 
 def _reads_exactly(x: Expr, order: list[Expr]) -> bool:
-    """Whether an input is only ever a label or a condition, and so keeps its own type."""
+    """Whether an input is only a label, a condition or a shape, and so keeps its own type."""
     uses = [
         (e, k)
         for e in order
@@ -304,17 +283,13 @@ def _reads_exactly(x: Expr, order: list[Expr]) -> bool:
         for k, a in enumerate(e.args)
         if a is x
     ]
-    return (
-        bool(uses)
-        and all(
-            (e.op == "one_hot" and k == 0)
-            or (e.op == "where" and k == 0)
-            or e.op.startswith("logical")
-            or (e.op in ("sum_to", "broadcast_to") and k == 1)
-            or e.op == "size"
-            for e, k in uses
-        )
-        and any(e.op in ("one_hot", "where") or e.op.startswith("logical") for e, _ in uses)
+    return bool(uses) and all(
+        (e.op == "one_hot" and k == 0)
+        or (e.op == "where" and k == 0)
+        or e.op.startswith("logical")
+        or (e.op in ("sum_to", "broadcast_to") and k == 1)
+        or e.op == "size"
+        for e, k in uses
     )
 
 

@@ -13,6 +13,7 @@ from chainrule.autograd.context import describe, state
 from chainrule.autograd.tape import Op, Variable, apply
 from chainrule.compile.expression import Expr
 from chainrule.ops.formula import Compiled, Formula
+from chainrule.ops.product import per_sample_rows
 from chainrule.ops.signature import Signature
 
 __all__ = ["dense", "linear"]
@@ -42,10 +43,12 @@ def _head(
 
 @functools.lru_cache(maxsize=1024)
 def _reads(head: Compiled, bias: bool) -> tuple[bool, bool, bool]:
-    """Whether the head's derivative reads the product z, the bias and the output."""
+    """Whether the head's derivative reads the product z (or what follows from it), the bias and
+    the output."""
     every = (True, True) if bias else (True,)
     sources = head.derivative(every)[1]
-    return ("x", 0) in head.reads(every), ("x", 1) in sources, ("y", 0) in sources
+    z = ("x", 0) in head.reads(every) or head.planned(every) is not None
+    return z, ("x", 1) in sources, ("y", 0) in sources
 
 
 class _Dense(Op):
@@ -68,6 +71,10 @@ class _Dense(Op):
             return (z,), ()
         arguments = (z,) if b is None else (z, b)
         reads_z = _reads(head, b is not None)[0]
+        planned = head.planned((True,) * len(arguments)) if xp is NUMPY and state.enabled else None
+        if planned is not None:
+            outputs, kept = planned.run(arguments)
+            return outputs, (z, *kept)
         if xp is NUMPY and not reads_z:
             return (head.into((0,), *arguments),), ()  # the product's memory becomes the output
         return (head(*arguments),), ((z,) if reads_z else ())
@@ -94,6 +101,12 @@ class _Dense(Op):
         head = _head(activation, options, len(inputs) == 3)
         if head is None:
             return g, None
+        planned = head.planned((True,) * (len(inputs) - 1)) if len(residuals) > 1 else None
+        if planned is not None and xp is NUMPY:
+            arguments = [residuals[0], *inputs[2:]]
+            wanted = (True, bias)[: len(arguments)]
+            found = planned.pull(arguments, outputs, residuals[1:], (g,), wanted)
+            return found[0], (found[1] if bias else None)
         # of a product that was not kept only the shape is read, which is that of g
         z = residuals[0] if residuals else g if xp is NUMPY else Variable._wrap(g._data)
         arguments = [z] if len(inputs) == 2 else [z, inputs[2]]
@@ -147,11 +160,11 @@ class _Dense(Op):
         delta, _ = self._delta(
             NUMPY, inputs, outputs, residuals, cotangents[0], activation, options, False
         )
-        rows = delta.reshape(delta.shape[0], -1, delta.shape[-1])
+        rows = per_sample_rows(delta)
         dx = np.matmul(delta, W) if needed[0] else None
         dW = None
         if needed[1]:
-            dW = np.matmul(np.swapaxes(rows, 1, 2), x.reshape(x.shape[0], -1, x.shape[-1]))
+            dW = np.matmul(np.swapaxes(rows, 1, 2), per_sample_rows(x))
         db = np.add.reduce(rows, axis=1) if len(needed) == 3 and needed[2] else None
         return (dx, dW, db)[: len(needed)]
 

@@ -508,10 +508,10 @@ def _labels(name: str, labels: Any, classes: int, ignore_index: int) -> tuple[An
     labels = labels.astype(np.int64, copy=False)
     if not labels.size:
         return labels, None
-    low, high = int(labels.min()), int(labels.max())
-    inside = low >= 0 and high < classes
-    if inside and not 0 <= ignore_index < classes:
+    # read as unsigned a negative label is a huge one: one pass finds both kinds
+    if int(labels.view(np.uint64).max()) < classes and not 0 <= ignore_index < classes:
         return labels, None
+    low, high = int(labels.min()), int(labels.max())
     ignored = labels == ignore_index
     wrong = ((labels < 0) | (labels >= classes)) & ~ignored
     if wrong.any():

@@ -12,8 +12,10 @@ from chainrule.array.errors import ShapeError
 from chainrule.autograd import tape
 from chainrule.autograd.tape import Variable
 from chainrule.ops import elementwise as e
+from chainrule.ops import product as p
 from chainrule.ops import reduction as r
 from chainrule.ops import shape as s
+from chainrule.ops.recorded import FUNCTIONS, RECORDED, UFUNCS
 
 __all__ = ["Tensor", "asarray", "from_numpy", "tensor"]
 
@@ -181,7 +183,7 @@ class Tensor(Variable):
             raise TypeError(
                 f"{what}{options} does not take tensors; use the functions of chainrule.ops"
             )
-        function = _UFUNCS.get(ufunc.__name__)
+        function = UFUNCS.get(ufunc.__name__)
         if function is None:
             raise TypeError(
                 f"np.{ufunc.__name__} has no derivative here; use chainrule.ops, or "
@@ -190,7 +192,7 @@ class Tensor(Variable):
         return function(*inputs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        function = _FUNCTIONS.get(func.__name__)
+        function = FUNCTIONS.get(func.__name__)
         if function is None:
             raise TypeError(
                 f"np.{func.__name__} does not take tensors; use chainrule.ops, or "
@@ -263,10 +265,10 @@ class Tensor(Variable):
         return e.pow(other, self)
 
     def __matmul__(self, other: Any) -> Any:
-        return s.matmul(self, other)
+        return p.matmul(self, other)
 
     def __rmatmul__(self, other: Any) -> Any:
-        return s.matmul(other, self)
+        return p.matmul(other, self)
 
     def __neg__(self) -> Any:
         return e.negative(self)
@@ -405,7 +407,7 @@ class Tensor(Variable):
         return e.clip(self, low, high)
 
     def dot(self, other: Any) -> Any:
-        return s.matmul(self, other)
+        return p.matmul(self, other)
 
     def exp(self) -> Any:
         return e.exp(self)
@@ -529,113 +531,4 @@ def cotangent_for(t: Any, gradient: Any, recorded: bool) -> Any:
     return Variable._wrap(g) if recorded and not isinstance(g, Variable) else g
 
 
-def _np_axis(function: Any) -> Any:
-    def call(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
-        return function(a, axis=axis, keepdims=keepdims)
-
-    return call
-
-
-_UFUNCS: dict[str, Any] = {
-    **{
-        name: getattr(e, name)
-        for name in [
-            "add",
-            "subtract",
-            "multiply",
-            "divide",
-            "negative",
-            "sign",
-            "floor",
-            "sqrt",
-            "square",
-            "exp",
-            "expm1",
-            "log",
-            "log1p",
-            "sin",
-            "cos",
-            "tanh",
-            "maximum",
-            "minimum",
-            "less",
-            "less_equal",
-            "greater",
-            "greater_equal",
-            "equal",
-            "not_equal",
-            "isnan",
-            "isfinite",
-            "logical_and",
-            "logical_or",
-            "logical_not",
-        ]
-    },
-    "true_divide": e.divide,
-    "power": e.pow,
-    "absolute": e.abs,
-    "positive": lambda x: x,
-    "matmul": s.matmul,
-}
-
-_FUNCTIONS: dict[str, Any] = {
-    **{name: _np_axis(getattr(r, name)) for name in ("sum", "mean", "max", "amax", "min", "amin")},
-    **{name: getattr(r, name) for name in ("argmax", "argmin", "argsort", "any", "all")},
-    **{
-        name: getattr(s, name)
-        for name in [
-            "concatenate",
-            "stack",
-            "reshape",
-            "transpose",
-            "swapaxes",
-            "split",
-            "pad",
-            "cumsum",
-            "flip",
-            "roll",
-            "einsum",
-            "sort",
-            "take_along_axis",
-            "tril",
-            "triu",
-            "repeat",
-        ]
-    },
-    **{name: getattr(e, name) for name in ("where", "clip", "squeeze", "expand_dims")},
-    "broadcast_to": e.broadcast_to,
-    "dot": s.matmul,
-    "var": lambda a, axis=None, ddof=0, keepdims=False: r.var(a, axis, keepdims, ddof),
-    "std": lambda a, axis=None, ddof=0, keepdims=False: r.std(a, axis, keepdims, ddof),
-    "shape": lambda a: a.shape,
-    "ndim": lambda a: a.ndim,
-    "size": lambda a: a.size,
-}
-
-
-class RecordedNamespace:
-    """`xp` for tensors: the same names, each call on the tape."""
-
-    def __getattr__(self, name: str) -> Any:
-        for room in (e, r, s):
-            if hasattr(room, name):
-                value = getattr(room, name)
-                setattr(self, name, value)
-                return value
-        raise AttributeError(f"xp has no primitive {name!r}")
-
-    def one_hot(self, labels: Any, like: Any, axis: int = -1) -> Any:
-        from chainrule.array.numerics import one_hot
-
-        raw = labels._data if isinstance(labels, Variable) else labels
-        return one_hot(raw, like._data if isinstance(like, Variable) else like, axis)
-
-    def ones_like(self, x: Any) -> Any:
-        return np.ones_like(x._data if isinstance(x, Variable) else x)
-
-    def zeros_like(self, x: Any) -> Any:
-        return np.zeros_like(x._data if isinstance(x, Variable) else x)
-
-
-RECORDED = RecordedNamespace()
 tape.install(Tensor, RECORDED)

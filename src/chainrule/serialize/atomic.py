@@ -7,7 +7,6 @@ import hashlib
 import os
 import platform
 import re
-import secrets
 import stat
 import sys
 import zlib
@@ -65,7 +64,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     directory, name = os.path.split(target)
     prefix = _prefix(name)
     _remove_stale(directory, prefix)
-    temporary = os.path.join(directory, f"{prefix}{os.getpid()}-{secrets.token_hex(8)}.tmp")
+    temporary = os.path.join(directory, f"{prefix}{os.getpid()}-{os.urandom(8).hex()}.tmp")
     _active.add(temporary)
     try:
         file = _create(temporary, directory)

@@ -142,7 +142,7 @@ def _custom(function: Callable[..., Any]) -> Loss:
                     "cannot reach "
                     "it: return one value per sample, or take an argument sample_weight"
                 )
-            return value.reshape(()) if shape else value  # type: ignore[attr-defined]
+            return value.reshape(()) if shape else value
         if shape != output.shape[:1]:
             raise ShapeError(
                 f"loss {name} returned shape {shape}; expected one number, or one value per "
