@@ -74,7 +74,7 @@ def test_values_come_back_on_their_own_scale(run: Run) -> None:
         (X[:, :1], "the model was trained on rows of shape (2,), 2 features each"),
         (np.where(X > 8e3, np.nan, X), "non-finite"),
         (X.astype(str), "X"),
-        (X * [1, 1e38], "row 0 of X is too far from the data the model was trained on"),
+        (np.full((3, 2), 3e38), "row 0 of X is too far from the data the model was trained on"),
     ],
 )
 def test_rows_that_do_not_fit_leave_no_file(

@@ -238,15 +238,15 @@ def _about_data(pipeline: Pipeline, why: str) -> list[str]:
         field("Data", what),
         field("Task", task),
         field("Split", f"{split} ({by}seed {data['seed']})"),
-        field("Features", f"{_how_scaled(pipeline)} of the training rows"),
+        field("Features", f"standardised on the training rows, {_how_scaled(pipeline)}"),
     ]
 
 
 def _how_scaled(pipeline: Pipeline) -> str:
     scale = pipeline.inputs.scale
     if len(scale) > 1 and (scale == scale[0]).all():
-        return "each minus its mean, all divided by one deviation,"
-    return "each minus its mean, divided by its deviation,"
+        return "one deviation for all"
+    return "each by itself"
 
 
 def _about_training(options: dict[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ from chainrule.ops import elementwise as e
 from chainrule.ops.reduction import argsort
 
 __all__ = [
-    "astype", "concat", "concatenate", "cumsum", "flip", "getitem", "matmul",
+    "astype", "concat", "concatenate", "cumsum", "flip", "getitem",
     "matrix_transpose", "pad", "permute_dims", "repeat", "reshape", "roll", "sort", "split",
     "stack", "swapaxes", "take_along_axis", "topk", "transpose", "tril", "triu",
 ]  # fmt: skip

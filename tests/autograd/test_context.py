@@ -1,0 +1,69 @@
+"""The state of a thread: recording or not, and the layer that computes."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+import chainrule as cr
+from chainrule.autograd.context import Frame, describe, frame_of, state
+
+
+class Layer:
+    def __init__(self, **children):
+        self._modules = children
+
+    def named_modules(self):
+        yield "", self
+        for name, child in self._modules.items():
+            for inner, module in child.named_modules():
+                yield f"{name}.{inner}".rstrip("."), module
+
+    def __repr__(self):
+        return "Layer(...)\n  with more lines"
+
+
+def test_paths_of_layers():
+    leaf = Layer()
+    middle = Layer(inner=leaf)
+    top = Layer(outer=middle)
+    assert state.frame is None
+    assert describe(None) == ""
+    with frame_of(top):
+        assert state.frame.path == "model"
+        with frame_of(middle):
+            assert state.frame.path == "model.outer"
+            with frame_of(leaf):
+                assert state.frame.path == "model.outer.inner"
+                assert describe(state.frame) == "model.outer.inner Layer(...)"
+        with frame_of(leaf):  # a layer that calls its grandchild
+            assert state.frame.path == "model.outer.inner"
+        with frame_of(Layer()):  # one that is no child
+            assert state.frame.path == "model.(Layer)"
+    assert state.frame is None
+
+
+def test_a_frame_ends_with_an_error():
+    with pytest.raises(KeyError), frame_of(Layer()):
+        raise KeyError
+    assert state.frame is None
+
+
+def test_frames_and_switches_are_per_thread():
+    seen = []
+    with frame_of(Layer()), cr.no_grad():
+        thread = threading.Thread(target=lambda: seen.append((state.frame, state.enabled)))
+        thread.start()
+        thread.join()
+    assert seen == [(None, True)]
+
+
+def test_one_switch_object_can_nest_in_itself():
+    switch = cr.no_grad()
+    with switch:
+        with switch:
+            assert not cr.is_grad_enabled()
+        assert not cr.is_grad_enabled()
+    assert cr.is_grad_enabled()
+    assert Frame(Layer(), None).path == "model"
