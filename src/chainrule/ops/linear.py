@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -11,44 +12,59 @@ from chainrule.array.dtypes import is_float
 from chainrule.array.namespace import NUMPY
 from chainrule.autograd.context import describe, state
 from chainrule.autograd.tape import Op, Variable, apply
-from chainrule.compile.expression import Expr
-from chainrule.ops.formula import Compiled, Formula
+from chainrule.ops.formula import Formula
 from chainrule.ops.product import per_sample_rows
 from chainrule.ops.signature import Signature
 
 __all__ = ["dense", "linear"]
 
 
+class _Head:
+    """What follows the product, ``f(z + b)``, as one program, and what its derivative reads."""
+
+    def __init__(
+        self, activation: Formula[Any] | None, options: tuple[tuple[str, Any], ...], bias: bool
+    ) -> None:
+        def text(xp: Any, z: Any, b: Any = None) -> Any:
+            s = z if b is None else z + b
+            return s if activation is None else activation(s, **dict(options))
+
+        def with_bias(xp: Any, z: Any, b: Any) -> Any:
+            return text(xp, z, b)
+
+        def without_bias(xp: Any, z: Any) -> Any:
+            return text(xp, z)
+
+        names = (["bias"] if bias else []) + ([activation.name] if activation else [])
+        f: Formula[Any] = Formula(with_bias if bias else without_bias, "_".join(names))
+        self.program = f.compiled()
+        every = (True, True) if bias else (True,)
+        sources = self.program.derivative(every)[1]
+        self.planned = self.program.planned(every)
+        self.reads_z = self.planned is not None or ("x", 0) in self.program.reads(every)
+        self.reads_b = ("x", 1) in sources
+        self.reads_y = ("y", 0) in sources
+
+    def pull(
+        self, xp: Any, bias: Any, outputs: Any, residuals: Any, g: Any, want_bias: bool
+    ) -> tuple[Any, Any]:
+        """The error signal δ and, where wanted, the gradient of the bias."""
+        # of a product that was not kept only the shape is read, which is that of g
+        z = residuals[0] if residuals else g if xp is NUMPY else Variable._wrap(g._data)
+        arguments = (z, *bias)
+        wanted = (True, want_bias)[: len(arguments)]
+        if xp is NUMPY and self.planned is not None:
+            found = self.planned.pull(arguments, outputs, residuals[1:], (g,), wanted)
+        else:
+            found = self.program.vjp(xp, arguments, outputs, (), (g,), wanted)
+        return found[0], found[1] if want_bias else None
+
+
 @functools.lru_cache(maxsize=1024)
 def _head(
-    activation: Formula[Any] | None, attrs: tuple[tuple[str, Any], ...], bias: bool
-) -> Compiled | None:
-    """``activation(z + b)`` as one program."""
-    if activation is None and not bias:
-        return None
-
-    def text(xp: Any, z: Any, b: Any = 0.0) -> Any:
-        s = z + b if isinstance(b, Expr) else z
-        return s if activation is None else activation(s, **dict(attrs))
-
-    def with_bias(xp: Any, z: Any, b: Any) -> Any:
-        return text(xp, z, b)
-
-    def without_bias(xp: Any, z: Any) -> Any:
-        return text(xp, z)
-
-    name = "bias" if activation is None else f"bias_{activation.name}" if bias else activation.name
-    return Formula(with_bias if bias else without_bias, name).compiled()
-
-
-@functools.lru_cache(maxsize=1024)
-def _reads(head: Compiled, bias: bool) -> tuple[bool, bool, bool]:
-    """Whether the head's derivative reads the product z (or what follows from it), the bias and
-    the output."""
-    every = (True, True) if bias else (True,)
-    sources = head.derivative(every)[1]
-    z = ("x", 0) in head.reads(every) or head.planned(every) is not None
-    return z, ("x", 1) in sources, ("y", 0) in sources
+    activation: Formula[Any] | None, options: tuple[tuple[str, Any], ...], bias: bool
+) -> _Head | None:
+    return None if activation is None and not bias else _Head(activation, options, bias)
 
 
 class _Dense(Op):
@@ -63,56 +79,24 @@ class _Dense(Op):
     unbiased = Signature("x: (..., I), W: (O, I) -> (..., O)")
 
     def forward(
-        self, xp: Any, x: Any, W: Any, b: Any = None, *, activation: Any = None, options: Any = ()
+        self, xp: Any, x: Any, W: Any, *b: Any, head: _Head | None
     ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         z = xp.matmul(x, xp.matrix_transpose(W))
-        head = _head(activation, options, b is not None)
         if head is None:
             return (z,), ()
-        arguments = (z,) if b is None else (z, b)
-        reads_z = _reads(head, b is not None)[0]
-        planned = head.planned((True,) * len(arguments)) if xp is NUMPY and state.enabled else None
-        if planned is not None:
-            outputs, kept = planned.run(arguments)
+        if xp is not NUMPY or (head.planned is None and head.reads_z):
+            return (head.program(z, *b),), ((z,) if head.reads_z else ())
+        if head.planned is not None and state.enabled:
+            outputs, kept = head.planned.run((z, *b))
             return outputs, (z, *kept)
-        if xp is NUMPY and not reads_z:
-            return (head.into((0,), *arguments),), ()  # the product's memory becomes the output
-        return (head(*arguments),), ((z,) if reads_z else ())
+        return (head.program.into((0,), z, *b),), ()  # the product's memory becomes the output
 
     def keeps(self, needed: tuple[bool, ...], attrs: dict[str, Any]) -> Any:
-        bias = len(needed) == 3
-        head = _head(attrs.get("activation"), attrs.get("options", ()), bias)
-        z, b, y = (False, False, False) if head is None else _reads(head, bias)
-        # where z is read, the second order computes it again, on tensors
-        return (z or needed[1], z or needed[0], z or b)[: len(needed)], (y,)
-
-    def _delta(
-        self,
-        xp: Any,
-        inputs: Any,
-        outputs: Any,
-        residuals: Any,
-        g: Any,
-        activation: Any,
-        options: Any,
-        bias: bool,
-    ) -> tuple[Any, Any]:
-        """The error signal δ and, where wanted, the gradient of the bias."""
-        head = _head(activation, options, len(inputs) == 3)
+        head = attrs["head"]
         if head is None:
-            return g, None
-        planned = head.planned((True,) * (len(inputs) - 1)) if len(residuals) > 1 else None
-        if planned is not None and xp is NUMPY:
-            arguments = [residuals[0], *inputs[2:]]
-            wanted = (True, bias)[: len(arguments)]
-            found = planned.pull(arguments, outputs, residuals[1:], (g,), wanted)
-            return found[0], (found[1] if bias else None)
-        # of a product that was not kept only the shape is read, which is that of g
-        z = residuals[0] if residuals else g if xp is NUMPY else Variable._wrap(g._data)
-        arguments = [z] if len(inputs) == 2 else [z, inputs[2]]
-        wanted = (True, bias)[: len(arguments)]
-        cotangents = head.vjp(xp, arguments, outputs, (), (g,), wanted)
-        return cotangents[0], (cotangents[1] if bias else None)
+            return (needed[1], needed[0]), (False,)
+        z = head.reads_z  # then the second order computes it again, on tensors
+        return (z or needed[1], z or needed[0], z or head.reads_b)[: len(needed)], (head.reads_y,)
 
     def vjp(
         self,
@@ -123,23 +107,23 @@ class _Dense(Op):
         cotangents: Any,
         needed: Any,
         *,
-        activation: Any = None,
-        options: Any = (),
+        head: _Head | None = None,
         **attrs: Any,
     ) -> Any:
-        x, W = inputs[:2]
-        bias = len(needed) == 3 and needed[2]
-        delta, db = self._delta(
-            xp, inputs, outputs, residuals, cotangents[0], activation, options, bias
-        )
+        x, W, *b = inputs
+        delta, db = cotangents[0], None
+        if head is not None:
+            want_bias = len(needed) == 3 and needed[2]
+            delta, db = head.pull(xp, b, outputs, residuals, delta, want_bias)
         dx = xp.matmul(delta, W) if needed[0] else None
         dW = None
         if needed[1]:
-            if len(delta.shape) == 2:
-                dW = xp.matmul(xp.matrix_transpose(delta), x)
-            else:
-                rows = xp.reshape(delta, (-1, delta.shape[-1]))
-                dW = xp.matmul(xp.matrix_transpose(rows), xp.reshape(x, (-1, x.shape[-1])))
+            rows = delta
+            if len(delta.shape) != 2:
+                n = math.prod(delta.shape[:-1])
+                rows = xp.reshape(delta, (n, delta.shape[-1]))
+                x = xp.reshape(x, (n, x.shape[-1]))
+            dW = xp.matmul(xp.matrix_transpose(rows), x)
         return (dx, dW, db)[: len(needed)]
 
     def per_sample(
@@ -151,15 +135,14 @@ class _Dense(Op):
         needed: Any,
         parameters: Any,
         *,
-        activation: Any = None,
-        options: Any = (),
+        head: _Head | None = None,
         **attrs: Any,
     ) -> Any:
         """``dW_n = δ_nᵀ x_n`` for every sample n at once; further axes of a sample are summed."""
-        x, W = inputs[:2]
-        delta, _ = self._delta(
-            NUMPY, inputs, outputs, residuals, cotangents[0], activation, options, False
-        )
+        x, W, *b = inputs
+        delta = cotangents[0]
+        if head is not None:
+            delta, _ = head.pull(NUMPY, b, outputs, residuals, delta, False)
         rows = per_sample_rows(delta)
         dx = np.matmul(delta, W) if needed[0] else None
         dW = None
@@ -194,18 +177,14 @@ def dense(
     >>> dense(np.ones((2, 3)), np.ones((4, 3)), np.zeros(4)).shape
     (2, 4)
     """
-    attrs: dict[str, Any] = {}
-    if activation is not None:
-        attrs["activation"] = activation
-        if options:
-            attrs["options"] = tuple(sorted(options.items()))
+    head = _head(activation, tuple(sorted(options.items())) if options else (), bias is not None)
     if bias is None:
         if not _Dense.unbiased.fits(x.shape, weight.shape):
             _Dense.unbiased.check("dense", x.shape, weight.shape)
-        return apply(_dense, *_same_type(x, weight), **attrs)[0]
+        return apply(_dense, *_same_type(x, weight), head=head)[0]
     if not _Dense.signature.fits(x.shape, weight.shape, bias.shape):
         _Dense.signature.check("dense", x.shape, weight.shape, bias.shape)
-    return apply(_dense, *_same_type(x, weight, bias), **attrs)[0]
+    return apply(_dense, *_same_type(x, weight, bias), head=head)[0]
 
 
 def _same_type(*args: Any) -> tuple[Any, ...]:
