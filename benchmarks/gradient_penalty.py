@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import chainrule as cr
+import harness
 
 ACTIVATIONS: dict[str, Any] = {
     "relu": {}, "leaky_relu": {"negative_slope": 0.2}, "elu": {"alpha": 0.7}, "gelu": {},
@@ -66,16 +67,16 @@ def difference(name: str, options: dict[str, float]) -> tuple[float, float]:
 
 
 def main() -> None:
-    import torch
-
-    print(f"chainrule {cr.__version__} and PyTorch {torch.__version__}, float64; limit {LIMIT:g}\n")
-    print("| activation | penalty | its gradients |\n| --- | --- | --- |")
-    worst = 0.0
+    args = harness.options(__doc__).parse_args()
+    rows, worst = [], 0.0
     for name, options in ACTIVATIONS.items():
         value, gradients = difference(name, options)
         worst = max(worst, value, gradients)
-        print(f"| {name} | {value:.1e} | {gradients:.1e} |")
-    print(f"\nworst {worst:.1e}: {'within' if worst <= LIMIT else 'OUTSIDE'} the limit")
+        rows.append((name, f"{value:.1e}", f"{gradients:.1e}"))
+    table = harness.table(("activation", "penalty", "its gradients"), rows)
+    verdict = "within" if worst <= LIMIT else "OUTSIDE"
+    text = f"{table}\n\nThe largest difference is {worst:.1e}, {verdict} the limit of {LIMIT:g}."
+    harness.publish(args, harness.section("float64, differences from PyTorch", text), rows)
     raise SystemExit(worst > LIMIT)
 
 

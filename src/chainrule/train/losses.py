@@ -124,33 +124,30 @@ def _custom(function: Callable[..., Any]) -> Loss:
         takes_weight = False
 
     def mean(output: Any, target: Any, weight: Any) -> Any:
-        if weight is not None and takes_weight:
-            value = function(output, target, sample_weight=weight)
-        else:
-            value = function(output, target)
+        more = {"sample_weight": weight} if weight is not None and takes_weight else {}
+        value: Any = function(output, target, **more)
         if not isinstance(value, Variable):
             raise TypeError(
                 f"loss {name} returned {type(value).__name__}, not a tensor; compute with "
-                "chainrule.ops and "
-                "tensor operators, so that it has a gradient"
+                "chainrule.ops and tensor operators, so that it has a gradient"
             )
-        shape = value._data.shape
-        if value._data.size == 1:
+        per_sample: Any = value
+        shape = per_sample.shape
+        if per_sample.size == 1:
             if weight is not None and not takes_weight and len(output) != 1:
                 raise ValueError(
                     f"loss {name} returns one number per batch, so sample_weight and class_weight "
-                    "cannot reach "
-                    "it: return one value per sample, or take an argument sample_weight"
+                    "cannot reach it: return one value per sample, or take an argument "
+                    "sample_weight"
                 )
-            return value.reshape(()) if shape else value
+            return per_sample.reshape(()) if shape else per_sample
         if shape != output.shape[:1]:
             raise ShapeError(
                 f"loss {name} returned shape {shape}; expected one number, or one value per "
-                "sample, "
-                f"{tuple(output.shape[:1])}"
+                f"sample, {tuple(output.shape[:1])}"
             )
         if weight is None:
-            return value.mean()  # type: ignore[attr-defined]
-        return (value * weight).sum() / float(weight.sum())  # type: ignore[operator]
+            return per_sample.mean()
+        return (per_sample * weight).sum() / float(weight.sum())
 
     return Loss(name, mean, "any")
