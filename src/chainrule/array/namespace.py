@@ -55,7 +55,7 @@ class NumpyNamespace:
         return np.broadcast_to(x, np.shape(like))
 
     def matrix_transpose(self, x: Array) -> Array:
-        return np.swapaxes(x, -1, -2)
+        return x.mT
 
 
 NUMPY = NumpyNamespace()

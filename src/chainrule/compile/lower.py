@@ -86,6 +86,10 @@ def _size(shape: Shape) -> int:
     return math.prod(shape)
 
 
+def _before_broadcast(a: Any) -> Any:
+    return a.args[0] if isinstance(a, Expr) and a.op == "broadcast_to" else a
+
+
 def _is_float(kind: Any) -> bool:
     return isinstance(kind, np.dtype) and is_float(kind)
 
@@ -219,8 +223,14 @@ class _Lowering:
         if op in ("sum_to", "broadcast_to"):
             attrs = {"shape": target}
         dtype = self.kind(x)
-        if op == "sum_to" and not is_float(dtype):
-            dtype = np.add.reduce(np.empty(0, dtype)).dtype
+        if op == "sum_to":
+            if not is_float(dtype):
+                dtype = np.add.reduce(np.empty(0, dtype)).dtype
+            lead = len(shape) - len(target)
+            if shape[lead:] == target or not lead:  # one call of sum does it
+                axes = [i for i in range(len(shape)) if i < lead or shape[i] != target[i - lead]]
+                axis = axes[0] if len(axes) == 1 else tuple(axes)
+                op, attrs = "sum", {"axis": axis, "keepdims": not lead}
         return self.new(op, (x,), tuple(attrs.items()), target, dtype)
 
     def elementwise(self, op: str, args: tuple[Any, ...], attrs: Any) -> Any:
@@ -231,6 +241,10 @@ class _Lowering:
             return bool(value) if row.kind == "test" else float(value)
         shape = np.broadcast_shapes(*map(self.shape, args))
         args = self.unbroadcast(args, shape)
+        inner = tuple(_before_broadcast(a) for a in args)
+        if np.broadcast_shapes(*map(self.shape, inner)) != shape and inner != args:
+            small = self.elementwise(op, inner, attrs)  # on the few values, then broadcast
+            return self.reshaped("broadcast_to", small, shape, {})
         if op == "where":
             limit = self.limit(*args)
             if limit is not None:

@@ -152,6 +152,8 @@ class _Whole:
                 return "asarray", [*args, type_name(self.low.dtypes[e])]
         if e in self.low.casts:
             attrs["dtype"] = self.low.dtypes[e]
+        if attrs.get("keepdims") is False:  # the default
+            del attrs["keepdims"]
         more = [f"{k}={type_name(v) if k == 'dtype' else repr(v)}" for k, v in attrs.items()]
         return e.op, args + more
 
