@@ -36,7 +36,7 @@ def test_what_does_nothing_at_these_shapes_is_gone():
         return xp.sum_to(x, y) + xp.broadcast_to(xp.stop_gradient(y), x)
 
     assert ops(text, ((4, 3), F32), ((4, 3), F32)) == ["add"]
-    assert ops(text, ((4, 3), F32), ((3,), F32)) == ["sum_to", "broadcast_to", "add"]
+    assert ops(text, ((4, 3), F32), ((3,), F32)) == ["sum", "add", "broadcast_to"]
     assert ops(lambda xp, x: xp.exp(xp.sum(x, axis=0, keepdims=True)), ((1, 3), F32)) == ["exp"]
     assert ops(lambda xp, x: xp.exp(xp.max(x)), ((), F32)) == ["exp"]
 

@@ -11,6 +11,7 @@ def test_mapping_best_and_text():
     h = History([{"loss": 3.0 - k, "val_accuracy": 0.1 * k} for k in range(3)], seed=4)
     assert list(h) == ["loss", "val_accuracy"]
     assert h["loss"] == [3.0, 2.0, 1.0]
+    assert h.history == {"loss": h["loss"], "val_accuracy": h["val_accuracy"]}
     assert h.best("loss") == (2, 1.0)
     assert h.best("val_accuracy")[0] == 2
     assert h.best("val_accuracy", mode="min")[0] == 0

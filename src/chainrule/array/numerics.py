@@ -29,8 +29,8 @@ def sigmoid(x: Any, out: Array | None = None) -> Any:
     return np.divide(numerator, e, out=out)
 
 
-#: Below this many entries one call of `numpy.where` costs less than the three of the mask.
-_FEW = 2048
+#: Below this many entries one call of `numpy.where` costs less than those of the mask.
+_FEW = 1024
 
 
 def where(c: Any, a: Any, b: Any, out: Array | None = None) -> Any:
@@ -41,12 +41,15 @@ def where(c: Any, a: Any, b: Any, out: Array | None = None) -> Any:
     """
     if type(b) is float and b == 0.0 and hasattr(a, "dtype"):
         if _maskable(a):
-            return _masked(a, c, out)
+            return _masked(a, -_ones(c, a), out)
         b = a.dtype.type(0)
     elif type(a) is float and a == 0.0 and hasattr(b, "dtype"):
         if _maskable(b):
-            return _masked(b, np.logical_not(c), out)
+            return _masked(b, _ones(c, b) - 1, out)
         a = b.dtype.type(0)
+    if out is a:
+        np.copyto(a, b, where=np.logical_not(c))
+        return out
     result = np.where(c, a, b)
     if out is not None:
         np.copyto(out, result)
@@ -58,13 +61,15 @@ def _maskable(a: Any) -> bool:
     return isinstance(a, np.ndarray) and a.size >= _FEW and a.dtype.itemsize in _INTEGER
 
 
-def _masked(a: Array, keep: Any, out: Array | None) -> Array:
-    integer = _INTEGER[a.dtype.itemsize]
-    keep = np.asarray(keep, np.bool_)
-    mask = np.multiply(keep, -1, dtype=integer)  # all bits set where kept
-    bits: Array = np.bitwise_and(
-        a.view(integer), mask, out=None if out is None else out.view(integer)
-    )
+def _ones(c: Any, a: Array) -> Array:
+    """1 where `c` holds, in the integer type as wide as `a`."""
+    return np.asarray(c, np.bool_).astype(_INTEGER[a.dtype.itemsize])
+
+
+def _masked(a: Array, mask: Array, out: Array | None) -> Array:
+    """`a` where the mask is -1, all bits set, and zero where it is 0, none set."""
+    out = None if out is None else out.view(mask.dtype)
+    bits: Array = np.bitwise_and(a.view(mask.dtype), mask, out=out)
     return bits.view(a.dtype)
 
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from chainrule.array.errors import ShapeError, StaleGraphError
 from chainrule.array.namespace import NUMPY
-from chainrule.autograd.context import Frame, describe, enable_grad, no_grad, state
+from chainrule.autograd.context import Frame, describe, state
 
 __all__ = ["Node", "Op", "Variable", "apply", "backward", "record"]
 
 _sequence = itertools.count()
+_by_age = attrgetter("sequence")
 
 
 class Op:
@@ -116,6 +118,7 @@ class Variable:
         return self._of if type(self) is _tensor_class else self
 
 
+_ONE = (None,)
 _tensor_class: type[Variable] = Variable
 _recorded: Any = None
 
@@ -142,10 +145,10 @@ class Node:
     inputs: Any
     outputs: Any
     residuals: Any
-    #: (shape, dtype) of each output, for the ones no cotangent reached
-    cotangent_of: tuple[tuple[Any, Any], ...]
+    #: (shape, dtype) of each output, for the ones no cotangent reached; a single one is reached
+    cotangent_of: Sequence[Any]
     #: (input number, parameter, its version) of each saved input that is a parameter's memory
-    versions: tuple[tuple[int, Variable, int], ...]
+    versions: Sequence[tuple[int, Variable, int]]
     frame: Frame | None
     sequence: int
 
@@ -294,20 +297,22 @@ def record(
         else [o if k else None for o, k in zip(outputs, keep_outputs, strict=True)]
     )
     node.residuals = residuals
-    node.cotangent_of = tuple([(o.shape, o.dtype) for o in outputs])
-    versions = []
-    for k, a in enumerate(args):
-        if isinstance(a, Variable) and node.inputs[k] is not None:
-            p = a._of if type(a) is _tensor_class else a
-            if p is not None:
-                versions.append((k, p, p._version))
-    node.versions = tuple(versions)
+    node.cotangent_of = [(o.shape, o.dtype) for o in outputs] if len(outputs) > 1 else _ONE
+    node.versions = [
+        (k, p, p._version)
+        for k, a in enumerate(args)
+        if isinstance(a, Variable)
+        and (p := a._of if type(a) is _tensor_class else a) is not None
+        and node.inputs[k] is not None
+    ]
     return _wrapped(op, args, outputs, node)
 
 
 def _wrapped(
     op: Op, args: Sequence[Any], outputs: Sequence[Any], node: Node | None
 ) -> tuple[Any, ...]:
+    if len(outputs) == 1 and not op.view:  # nearly all
+        return (Variable._wrap(outputs[0], node),)
     tensors = tuple([Variable._wrap(o, node, k) for k, o in enumerate(outputs)])
     if op.view:
         for a in args:
@@ -329,7 +334,7 @@ def _reachable(roots: Sequence[Variable]) -> list[Node]:
             continue
         seen.add(node)
         stack.extend([e[0] for e in node.edges if type(e) is tuple and e[0] not in seen])
-    return sorted(seen, key=lambda n: n.sequence, reverse=True)
+    return sorted(seen, key=_by_age, reverse=True)
 
 
 def _needed_for(nodes: list[Node], targets: set[Any]) -> dict[Node, tuple[bool, ...]]:
@@ -417,7 +422,8 @@ def backward(
     for root, g in zip(roots, cotangents, strict=True):
         if root.requires_grad:
             send(root if root._node is None else (root._node, root._index), g)
-    with enable_grad() if create_graph else no_grad():
+    before, state.enabled = state.enabled, create_graph
+    try:
         for node in nodes:
             slots = pending.pop(node, None)
             if slots is None:
@@ -435,6 +441,8 @@ def backward(
                     send(edge, result)
             if not retain:
                 node.inputs = node.outputs = node.residuals = None
+    finally:
+        state.enabled = before
     if inputs is None:
         for leaf, total in leaves.values():
             _accumulate(leaf, total)

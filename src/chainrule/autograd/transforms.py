@@ -194,7 +194,8 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..
 
 
 def vjp(f: Callable[..., Any], *x: Any) -> tuple[Any, Callable[..., Any]]:
-    """``(f(x), pull)``, where ``pull(g)`` gives the cotangents ``gᵀ J`` of the arguments.
+    """``(f(x), pull)``, where ``pull(g)`` gives the cotangents ``gᵀ J``, a tuple with one for each
+    argument (as in JAX and torch.func).
 
     >>> import chainrule as cr
     >>> y, pull = cr.vjp(lambda a, b: a * b, cr.tensor([2.0]), cr.tensor([5.0]))
@@ -208,7 +209,7 @@ def vjp(f: Callable[..., Any], *x: Any) -> tuple[Any, Callable[..., Any]]:
 
     def pull(*g: Any) -> Any:
         results = _pull(list(y) if many else [y], list(g), xs, create_graph=False, retain=True)
-        return tuple(results) if len(xs) > 1 else results[0]
+        return tuple(results)
 
     detached = tuple(Variable._wrap(t._data) for t in y) if many else Variable._wrap(y._data)
     return detached, pull
@@ -218,8 +219,7 @@ def jvp(f: Callable[..., Any], x: Any, v: Any) -> tuple[Any, Any]:
     """``(f(x), J v)``: the derivative of f at x along v (forward mode; ledger W-01 to W-09).
 
     Every vjp is linear in its cotangent, so its own vjp is the jvp: two backward passes whatever
-        the
-    number of parameters. `x` and `v` may be tuples for several arguments.
+    the number of parameters. `x` and `v` may be tuples for several arguments.
 
     >>> import chainrule as cr
     >>> cr.jvp(lambda x: x * x, cr.tensor([3.0]), cr.tensor([1.0]))

@@ -173,6 +173,7 @@ _LAYERS: dict[str, tuple[Callable[[], tuple[Any, ...]], tuple[int, ...]]] = {
     "Activation": (lambda: (ops.tanh,), (4, 6)),
     "Dense": (lambda: (6, 3), (4, 6)),
     "Flatten": (tuple, (4, 2, 3)),
+    "Standardize": (lambda: (_draws(1, 6)[0], np.abs(_draws(1, 6)[0]) + 0.5), (4, 6)),
     "Sequential": (lambda: (nn.Dense(6, 5, activation="gelu"), nn.Dense(5, 3)), (4, 6)),
 }
 
@@ -180,10 +181,14 @@ _LAYERS: dict[str, tuple[Callable[[], tuple[Any, ...]], tuple[int, ...]]] = {
 def _layer(name: str, cls: type[nn.Module]) -> Case:
     arguments, shape = _LAYERS.get(name, (tuple, (4, 6)))
     layer = cls(*arguments()).eval()
-    places = [(module, key) for _, module in layer.named_modules() for key in module._parameters]
+    places = [
+        (module, key)
+        for module in layer.modules()
+        for key in (*module._parameters, *module._buffers)
+    ]
 
     def f(x: Any, *values: Any) -> Any:
-        # the parameters are inputs too, so that the derivatives along them are checked
+        # parameters and buffers are inputs too, so that the derivatives along them are checked
         for (module, key), value in zip(places, values, strict=True):
             object.__setattr__(module, key, value)
         return layer(x)
@@ -193,7 +198,7 @@ def _layer(name: str, cls: type[nn.Module]) -> Case:
             object.__setattr__(module, key, value)
         return _plain(layer, x)
 
-    values = [np.asarray(getattr(module, key)._data) for module, key in places]
+    values = [layer.state_dict()[name] for name, _ in ...]
     return Case("layer", name, f, reference, [_draws(*shape), *values])
 
 
@@ -207,6 +212,8 @@ def _plain(layer: Any, x: Array) -> Any:
         z = x @ layer.weight.T
         z = z if layer.bias is None else z + layer.bias
         return z if layer.activation is None else layer.activation.plain(z, **layer.options)
+    if isinstance(layer, nn.Standardize):
+        return (x - layer.mean) / layer.scale
     if isinstance(layer, nn.Activation):
         return layer.formula.plain(x, **layer.options)
     return layer(x)

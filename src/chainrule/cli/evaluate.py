@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from typing import Any
 
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     if a.json:
         print(json.dumps({"model": a.model, "data": what, **values}, indent=2, allow_nan=False))
         return 0
-    kind = f"{pipeline.task}, {len(pipeline.inputs.mean):,} features"
+    kind = f"{pipeline.task}, {math.prod(pipeline.shape):,} features"
     print(field("Model", f"{a.model}: {kind}"))
     print(field("Data", f"{what}: {len(targets):,} rows"))
     print("", *report(values), sep="\n")

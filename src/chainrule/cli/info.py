@@ -64,14 +64,12 @@ def _file(path: str) -> list[str]:
     if file.kind == "checkpoint":
         lines += _checkpoint(file)
     about = file.metadata.get("user")
-    if isinstance(about, dict) and "inputs" in about:
+    trained = isinstance(about, dict) and "input_shape" in about
+    if trained:
         lines += _about(about)
     if not isinstance(file.metadata.get("architecture"), dict):
         return [*lines, field("Model", "values alone; build the model and load into it")]
-    shape = None
-    if isinstance(about, dict) and "inputs" in about:
-        shape = (len(about["inputs"]["mean"]),)
-    lines += ["", load(path).summary(shape)]
+    lines += ["", load(path).summary(about["input_shape"] if trained else None)]
     if isinstance(about, dict) and isinstance(about.get("metrics"), dict):
         lines += _results(about["metrics"])
     return lines
@@ -99,10 +97,12 @@ def _about(about: dict[str, Any]) -> list[str]:
     lines.append(
         field(
             "Input",
-            f"rows of {shape} numbers; the model takes (x - mean) / scale, with the "
-            "mean and scale in this file (evaluate and predict do that)",
+            f"rows of {shape} numbers as they are; the model standardises them itself",
         )
     )
+    if isinstance(about.get("outputs"), dict):
+        text = "standardised values; predict undoes that, with the mean and scale in this file"
+        lines.append(field("Output", text))
     data = about.get("data")
     if isinstance(data, dict):
         parts = ", ".join(f"{v:,} to {_VERBS.get(k, k)}" for k, v in data["parts"].items())

@@ -16,58 +16,41 @@ from chainrule.autograd.tape import Variable
 from chainrule.data import as_array, check_targets, check_x, split
 from chainrule.nn.module import Module
 from chainrule.ops import softmax
+from chainrule.ops.standardization import mean_and_deviation
 from chainrule.serialize.model import load, read_metadata, save
 
 __all__ = ["Pipeline", "Scaling", "decide_task", "read_classes", "split_rows"]
 
 Array = npt.NDArray[Any]
 
-_ROWS = 4096  # converted at a time: their float64 form stays small
 _KINDS = {"b": "booleans", "i": "integers", "u": "integers", "f": "floats", "U": "text"}
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Standardisation, ``(x - mean) / scale`` per column, computed in double precision."""
+    """Standardisation of the targets, ``(y - mean) / scale`` per column, in double precision."""
 
     mean: Array
     scale: Array
 
     @classmethod
-    def of(cls, x: Array, rows: Array, common: bool = False) -> Scaling:
-        """Mean and standard deviation of the columns of ``x[rows]``, in two passes.
+    def of(cls, y: Array) -> Scaling:
+        """Mean and standard deviation of the columns of ``(n, ...)``; a constant has scale 1.
 
-        Arguments:
-            common: one scale for all columns, the root of their mean variance: for columns of one
-                unit, such as pixels, where a deviation of its own would blow up a column that is
-                nearly always 0. Else a column that is constant has scale 1.
-
-        >>> Scaling.of(np.array([[1.0, 5.0], [3.0, 5.0], [9.0, 9.0]]), np.array([0, 1]))
+        >>> Scaling.of(np.array([[1.0, 5.0], [3.0, 5.0]]))
         Scaling(mean=array([2., 5.]), scale=array([1., 1.]))
         """
-        n = len(rows)
-        # sums of differences to the first row: exact for a constant column, and small for large x
-        first = next(_blocks(x, rows[:1]))[0]
-        mean = first + sum(np.sum(b - first, axis=0) for b in _blocks(x, rows)) / n
-        variance = sum(np.sum((b - mean) ** 2, axis=0) for b in _blocks(x, rows)) / n
-        if common:
-            variance = np.full_like(variance, np.mean(variance))
-        deviation = np.sqrt(variance)
-        rounding = 8 * np.finfo(np.float64).eps * np.abs(mean)
-        return cls(mean, np.where(deviation > rounding, deviation, 1.0))
+        return cls(*mean_and_deviation(y.reshape(len(y), -1), dtype=np.float64))
 
-    def apply(self, x: Array, rows: Array | None = None) -> npt.NDArray[np.float32]:
-        """Columns standardised, as float32 ``(n, columns)``."""
-        rows = np.arange(len(x)) if rows is None else rows
-        out = np.empty((len(rows), len(self.mean)), np.float32)
-        for k, block in enumerate(_blocks(x, rows)):
-            with np.errstate(over="ignore"):
-                out[k * _ROWS : k * _ROWS + len(block)] = (block - self.mean) / self.scale
-        return out
+    def apply(self, y: Array) -> npt.NDArray[np.float32]:
+        """Targets standardised, as float32 ``(n, columns)``."""
+        with np.errstate(over="ignore"):
+            z = (y.reshape(len(y), -1).astype(np.float64) - self.mean) / self.scale
+            return z.astype(np.float32)
 
-    def undo(self, x: Array) -> Array:
+    def undo(self, z: Array) -> Array:
         """The way back, in double precision."""
-        return x * self.scale + self.mean
+        return z * self.scale + self.mean
 
     def to_json(self) -> dict[str, list[float]]:
         return {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
@@ -75,12 +58,6 @@ class Scaling:
     @classmethod
     def from_json(cls, value: dict[str, list[float]]) -> Scaling:
         return cls(np.asarray(value["mean"], np.float64), np.asarray(value["scale"], np.float64))
-
-
-def _blocks(x: Array, rows: Array) -> Iterator[Array]:
-    for start in range(0, len(rows), _ROWS):
-        block = x[rows[start : start + _ROWS]]
-        yield block.reshape(len(block), -1).astype(np.float64)
 
 
 def decide_task(y: Array, asked: str = "auto") -> tuple[str, str]:
@@ -153,9 +130,9 @@ class Pipeline:
     """A model with what stands before and after it.
 
     Attributes:
-        model: from standardised features ``(n, features)`` to logits or standardised values.
-        shape: of one row of X, such as ``(28, 28)``; rows are flattened.
-        inputs: the standardisation of the features.
+        model: from rows of X as they are, ``(n, *shape)``, to logits or standardised values. Its
+            first layers flatten and standardise, so it computes the same wherever it is loaded.
+        shape: of one row of X, such as ``(28, 28)``.
         classes: the class of each logit, sorted; None for regression.
         outputs: the standardisation of the target, for regression.
         target_shape: of one target; ``()`` for a column of numbers.
@@ -164,7 +141,6 @@ class Pipeline:
 
     model: Module
     shape: tuple[int, ...]
-    inputs: Scaling
     classes: Array | None
     outputs: Scaling | None
     target_shape: tuple[int, ...]
@@ -182,7 +158,6 @@ class Pipeline:
             **self.about,
             "task": self.task,
             "input_shape": list(self.shape),
-            "inputs": self.inputs.to_json(),
             "classes": None if self.classes is None else self.classes.tolist(),
             "outputs": None if self.outputs is None else self.outputs.to_json(),
             "target_shape": list(self.target_shape),
@@ -207,7 +182,6 @@ class Pipeline:
             return cls(
                 load(path),
                 tuple(about.pop("input_shape")),
-                Scaling.from_json(about.pop("inputs")),
                 None if classes is None else np.asarray(classes),
                 None if outputs is None else Scaling.from_json(outputs),
                 tuple(about.pop("target_shape")),
@@ -228,7 +202,7 @@ class Pipeline:
             return x
         size = int(np.prod(self.shape))
         if x.ndim >= 2 and int(np.prod(x.shape[1:])) == size:
-            return x  # the same numbers in another arrangement: flattened all the same
+            return x.reshape(len(x), *self.shape)  # the same numbers in another arrangement
         if x.shape == self.shape:
             raise ShapeError(f"{name} has shape {x.shape}, that of one row; pass {name}[None]")
         raise ShapeError(
@@ -240,7 +214,7 @@ class Pipeline:
         """Targets as the model's loss takes them: class numbers, or standardised values."""
         if self.outputs is not None:
             y = check_targets(y, self.target_shape, name)
-            return self.outputs.apply(y.reshape(len(y), -1))
+            return self.outputs.apply(y)
         assert self.classes is not None
         labels = read_classes(y, name)
         if (labels.dtype.kind == "U") != (self.classes.dtype.kind == "U"):
@@ -270,25 +244,17 @@ class Pipeline:
         """Logits or standardised values, block by block; x may be a memory map."""
         x = self.check_rows(x, name)
         for start in range(0, len(x), batch_size):
-            block = self.inputs.apply(check_x(np.asarray(x[start : start + batch_size]), name))
-            if not np.isfinite(block).all():
-                row = start + int((~np.isfinite(block)).any(axis=1).argmax())
+            block = check_x(np.asarray(x[start : start + batch_size]), name)
+            with no_grad(), np.errstate(all="ignore"):
+                out = self.model(block)
+            raw: Array = out._data if isinstance(out, Variable) else np.asarray(out)
+            bad = ~np.isfinite(raw).all(axis=1)
+            if bad.any():
                 raise DataError(
-                    f"row {row} of {name} is too far from the data the model was trained on: "
-                    "standardised, it is beyond the range of float32"
+                    f"row {start + int(bad.argmax())} of {name} is too far from the data the model "
+                    "was trained on: what the model makes of it is beyond the range of float32"
                 )
-            yield self._output(block)
-
-    def outputs_of(self, x: npt.NDArray[np.float32], batch_size: int = 1024) -> Array:
-        """Logits or standardised values for rows that are standardised already."""
-        blocks = range(0, len(x), batch_size)
-        return np.concatenate([self._output(x[k : k + batch_size]) for k in blocks])
-
-    def _output(self, x: npt.NDArray[np.float32]) -> Array:
-        with no_grad(), np.errstate(all="ignore"):
-            out = self.model(x)
-        raw: Array = out._data if isinstance(out, Variable) else np.asarray(out)
-        return raw
+            yield raw
 
     def decide(self, scores: Array) -> Array:
         """Classes by name, or values on their own scale, from a block of scores."""

@@ -1,8 +1,9 @@
-"""From a data file to standardised parts and a network that fits them."""
+"""From a data file to parts, and a network that fits them."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import platform
 from typing import Any
@@ -22,7 +23,7 @@ from chainrule.data import as_array, check_targets, check_x, load_digits
 __all__ = ["DIGITS", "Parts", "prepare"]
 
 Array = npt.NDArray[Any]
-#: Standardised rows and encoded targets of "train", "validation" and "test", where there are any.
+#: Rows, flattened and as they are, and encoded targets of "train", "validation" and "test", where there are any.
 Parts = dict[str, tuple[Array, Array]]
 
 #: The name of the data that come with the package.
@@ -30,7 +31,7 @@ DIGITS = "digits"
 
 
 def prepare(a: argparse.Namespace) -> tuple[Pipeline, Parts, str]:
-    """Read, check, split, standardise; the network between; and why it is of its kind."""
+    """Read, check, split; the network for it; and why it is of its kind."""
     name = DIGITS if a.data is None else os.path.basename(a.data)
     x, y = load_digits() if a.data is None else read_arrays(a.data)
     x = check_x(x, "X")
@@ -56,15 +57,13 @@ def prepare(a: argparse.Namespace) -> tuple[Pipeline, Parts, str]:
     classes = np.unique(y) if task == "classification" else None
     if classes is not None and len(classes) < 2:
         raise DataError(f"every row of y is {classes[0]!s}; a classifier needs two classes or more")
-    inputs = Scaling.of(x, train, common=_one_unit(x))
-    targets = None if classes is not None else Scaling.of(y, train)
+    parts: Parts = {k: (_flat(x[r]), y[r]) for k, r in rows.items()}
+    targets = None if classes is not None else Scaling.of(y[train])
     random.seed(a.seed)
-    hidden = a.hidden if a.hidden is not None else [128]
-    model = _network(len(inputs.mean), hidden, a, classes, targets)
-    pipeline = Pipeline(model, x.shape[1:], inputs, classes, targets, y.shape[1:], {})
-
-    encoded = pipeline.encode(y)
-    parts: Parts = {k: (inputs.apply(x, r), encoded[r]) for k, r in rows.items()}
+    first = nn.Standardize.fit(parts["train"][0], common=_one_unit(x))
+    model = _network(x.shape[1:], first, a, classes, targets)
+    pipeline = Pipeline(model, x.shape[1:], classes, targets, y.shape[1:], {})
+    parts = {k: (rows, pipeline.encode(labels)) for k, (rows, labels) in parts.items()}
     for part, path in (("validation", a.validation), ("test", a.test)):
         if path:
             parts[part] = _further(pipeline, path)
@@ -93,18 +92,24 @@ def _further(pipeline: Pipeline, path: str) -> tuple[Array, Array]:
     """Validation or test data from a file of their own."""
     x, y = read_arrays(path)
     x = check_x(pipeline.check_rows(as_array(x, "X"), f"X of {path}"), f"X of {path}")
-    return pipeline.inputs.apply(x), pipeline.encode(y, f"y of {path}")
+    return _flat(x), pipeline.encode(y, f"y of {path}")
+
+
+def _flat(x: Array) -> Array:
+    return x.reshape(len(x), -1)
 
 
 def _network(
-    features: int,
-    hidden: list[int],
+    shape: tuple[int, ...],
+    first: nn.Standardize,
     a: argparse.Namespace,
     classes: Array | None,
     targets: Scaling | None,
 ) -> nn.Module:
-    layers: list[nn.Module] = []
-    for width in hidden:
+    """From rows as they are to logits or standardised values."""
+    layers: list[nn.Module] = [first] if len(shape) == 1 else [nn.Flatten(), first]
+    features = math.prod(shape)
+    for width in a.hidden if a.hidden is not None else [128]:
         layers.append(nn.Dense(features, width, activation=a.activation))
         if a.dropout:
             layers.append(nn.Dropout(a.dropout))

@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from chainrule import optim
+import numpy as np
+
+from chainrule import nn, optim
 from chainrule.array.blas import set_threads
 from chainrule.array.errors import FileFormatError, nearest
 from chainrule.cli.arguments import UsageError
@@ -52,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     output, replaces = _output(a)
     pipeline, parts, why = prepare(a)
     if a.learning_rate is None and isinstance(optimizer, optim.Adam):
-        few = min(1.0, _FEW_FEATURES / len(pipeline.inputs.mean))
+        few = min(1.0, _FEW_FEATURES / math.prod(pipeline.shape))
         optimizer.defaults["lr"] = _ADAM_RATE * math.sqrt(few)
     _say(out, *_about_data(pipeline, why), "")
 
@@ -70,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     }
     pipeline.about["training"] = options
     trainer = _trainer(a, pipeline, parts, optimizer, schedule, out)
-    summary = pipeline.model.summary(pipeline.inputs.mean.shape)
+    summary = pipeline.model.summary(pipeline.shape)
     _say(out, summary, "", *_about_training(options), "")
     with _threads(pipeline.model, options["batch_size"]):
         history = trainer.fit(
@@ -90,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     results = pipeline.about["metrics"] = _validation_results(history)
     if "test" in parts and not interrupted:
         x, y = parts["test"]
-        results["test"] = measure(pipeline, pipeline.outputs_of(x), y)
+        results["test"] = measure(pipeline, np.concatenate(list(pipeline.scores(x))), y)
         title = f"{len(x):,} rows, neither trained on nor chosen with"
         lines = [field("Test", title), "", *report(results["test"], classes=False), ""]
         _say(sys.stdout if a.quiet and not a.json else out, *lines)
@@ -222,7 +224,7 @@ def _say(out: TextIO | None, *lines: str) -> None:
 
 def _about_data(pipeline: Pipeline, why: str) -> list[str]:
     data = pipeline.about["data"]
-    features = len(pipeline.inputs.mean)
+    features = math.prod(pipeline.shape)
     shape = "" if len(pipeline.shape) == 1 else f" ({' × '.join(map(str, pipeline.shape))})"
     what = f"{data['name']}: {data['rows']:,} rows, {features:,} features{shape}"
     if data["name"] == DIGITS:
@@ -238,15 +240,15 @@ def _about_data(pipeline: Pipeline, why: str) -> list[str]:
         field("Data", what),
         field("Task", task),
         field("Split", f"{split} ({by}seed {data['seed']})"),
-        field("Features", f"standardised on the training rows, {_how_scaled(pipeline)}"),
+        field("Features", f"standardised by the model itself, {_how_scaled(pipeline)}"),
     ]
 
 
 def _how_scaled(pipeline: Pipeline) -> str:
-    scale = pipeline.inputs.scale
+    scale = next(m for m in pipeline.model.modules() if isinstance(m, nn.Standardize)).scale
     if len(scale) > 1 and (scale == scale[0]).all():
-        return "one deviation for all"
-    return "each by itself"
+        return "with one deviation for all, that of the training rows"
+    return "each with the mean and deviation of the training rows"
 
 
 def _about_training(options: dict[str, Any]) -> list[str]:

@@ -220,6 +220,8 @@ class _Lowering:
             count = _size(shape) // _size(target) if op == "sum_to" else 1
             return self.full(x.args[0] * count, target, self.kind(x))
         x = self.typed(x)
+        if op == "broadcast_to":
+            x = _before_broadcast(x)
         if op in ("sum_to", "broadcast_to"):
             attrs = {"shape": target}
         dtype = self.kind(x)

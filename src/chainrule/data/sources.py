@@ -167,10 +167,18 @@ def place(index: tuple[int, ...], columns: list[str] | None = None) -> str:
 def is_arrays(source: Any) -> bool:
     """Whether a source is one data set, ``x`` or a tuple of arrays, rather than batches.
 
+    A list of numbers, or of rows of numbers, is ``x``; any other list holds batches.
+
     >>> is_arrays((np.zeros(3), np.zeros(3))), is_arrays([np.zeros(3)])
     (True, False)
     """
-    return isinstance(source, tuple) or any(hasattr(source, a) for a in _TABLES)
+    first = source[0] if isinstance(source, list) and source else None
+    first = first[0] if isinstance(first, list) and first else first
+    return (
+        isinstance(source, tuple)
+        or isinstance(first, numbers.Number)
+        or any(hasattr(source, a) for a in _TABLES)
+    )
 
 
 def check_reiterable(source: Any) -> None:

@@ -20,6 +20,7 @@ from chainrule.data.sources import Array, as_array, column_names, place
 __all__ = [
     "check_labels",
     "check_lengths",
+    "check_probabilities",
     "check_sample_weight",
     "check_targets",
     "check_x",
@@ -87,9 +88,10 @@ def check_targets(
     columns = column_names(data)
     if shape is not None and y.shape[1:] != shape:
         if [k for k in y.shape[1:] if k != 1] != [k for k in shape if k != 1]:
+            wanted = f"as many outputs as {name} has columns" if y.ndim > 1 else "1 output"
             raise DataError(
                 f"{name} has shape {y.shape}, but the model's output has shape {(len(y), *shape)}. "
-                f"Give the last layer as many outputs as {name} has columns."
+                f"Give the last layer {wanted}."
             )
         y = y.reshape(len(y), *shape)
     _check_finite(y, name, dtype, columns)
@@ -164,8 +166,8 @@ def check_labels(
             )
             raise DataError(
                 f"{name} holds label {int(value)} at {place(index)}; expected {expected}. "
-                f"Number the classes from 0: classes, {name} = numpy.unique({name}, "
-                f"return_inverse=True)."
+                f"Number the classes from 0, the same way in all data: "
+                f"classes, y = numpy.unique(y, return_inverse=True)."
             )
         lowest, highest = min(lowest, low), max(highest, high)
     if training and lowest == highest:
@@ -174,6 +176,39 @@ def check_labels(
             f"least two classes."
         )
     return y if y.dtype.kind in "iu" else y.astype(np.int64)
+
+
+def check_probabilities(
+    data: Any, name: str = "y", dtype: npt.DTypeLike = np.float32
+) -> Array:
+    """Class probabilities: ``(n, classes, ...)`` from 0 to 1 that add up to 1 over the classes.
+
+    Args:
+        data: floats; one-hot rows and smoothed or mixed labels are of this kind.
+        name: what messages call it.
+        dtype: the dtype that training casts to.
+
+    Raises:
+        DataError: naming the first row that is none, as the labels of a sample that may belong to
+            several classes at once.
+
+    >>> check_probabilities([[1.0, 1.0]])
+    Traceback (most recent call last):
+    ...
+    chainrule.array.errors.DataError: y adds up to 2 at row 0; the probabilities of the classes ...
+    """
+    y = check_targets(data, None, name, low=0.0, high=1.0, dtype=dtype)
+    for start, block in _blocks(y):
+        total = block.sum(axis=1, dtype=np.float64)
+        bad = np.abs(total - 1) > 0.01  # float16, and tables of three decimals
+        if bad.any():
+            index, value = _first(bad, total, start)
+            raise DataError(
+                f"{name} adds up to {value:g} at {place(index)}; the probabilities of the classes "
+                f"add up to 1. Where a sample may have several labels, use "
+                f"'binary_cross_entropy_with_logits'."
+            )
+    return y
 
 
 def check_lengths(**arrays: Any) -> int:

@@ -170,7 +170,13 @@ def _shapes(given: Any) -> list[tuple[int, ...]]:
     try:
         return [(operator.index(given),)]
     except TypeError:
-        return [tuple(map(operator.index, given))]
+        pass
+    if getattr(given, "ndim", 0):
+        raise TypeError(
+            f"input_shape is the shape of one sample, got an array of shape {given.shape}; pass "
+            f"{tuple(given.shape[1:])}"
+        )
+    return [tuple(map(operator.index, given))]
 
 
 def _run(model: Module, inputs: list[Any]) -> dict[int, str]:

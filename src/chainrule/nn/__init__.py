@@ -20,6 +20,7 @@ from chainrule.nn.dense import Dense, Linear
 from chainrule.nn.module import Module
 from chainrule.nn.parameter import Parameter
 from chainrule.nn.registry import REGISTRY, build
+from chainrule.nn.standardize import Standardize
 
 __all__ = [
     "ELU",
@@ -44,6 +45,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Softplus",
+    "Standardize",
     "Tanh",
     "build",
 ]

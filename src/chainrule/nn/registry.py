@@ -15,6 +15,7 @@ from chainrule.nn.containers import ModuleDict, ModuleList, Sequential
 from chainrule.nn.dense import Dense
 from chainrule.nn.module import Module
 from chainrule.nn.parameter import Parameter
+from chainrule.nn.standardize import Standardize
 from chainrule.ops.formula import FORMULAS, Formula
 
 __all__ = ["REGISTRY", "architecture", "build"]
@@ -23,7 +24,7 @@ __all__ = ["REGISTRY", "architecture", "build"]
 REGISTRY: dict[str, type[Module]] = {
     cls.__name__: cls
     for cls in (
-        Sequential, ModuleList, ModuleDict, Dense,
+        Sequential, ModuleList, ModuleDict, Dense, Standardize,
         basic.Identity, basic.Flatten, basic.Dropout,
         activation.Activation, activation.ReLU, activation.LeakyReLU, activation.ELU,
         activation.SELU, activation.GELU, activation.SiLU, activation.Tanh, activation.Sigmoid,

@@ -50,14 +50,13 @@ class Standardize(Module):
         TypeError: when called with a tensor of another floating type.
 
     >>> import chainrule as cr, numpy as np
-    >>> x = np.array([[150.0, 0.2], [170.0, 0.2], [190.0, 0.2]])
+    >>> x = np.array([[150.0, 0.5], [190.0, 0.5]])
     >>> layer = cr.nn.Standardize.fit(x)
-    >>> layer, layer.mean, layer.scale
-    (Standardize(2 features), array([170. ,   0.2], dtype=float32), array([16.32993,  1.     ], ...
+    >>> layer, layer.mean.tolist(), layer.scale.dtype
+    (Standardize(2 features), [170.0, 0.5], dtype('float32'))
     >>> layer(x)
-    array([[-1.2247449,  0.       ],
-           [ 0.       ,  0.       ],
-           [ 1.2247449,  0.       ]], dtype=float32)
+    array([[-1.,  0.],
+           [ 1.,  0.]], dtype=float32)
     """
 
     mean: Array
@@ -69,14 +68,19 @@ class Standardize(Module):
         with np.errstate(over="ignore"):  # what becomes infinite is refused below
             values = [np.asarray(v).astype(np.float32) for v in (mean, scale)]
         for name, value in zip(("mean", "scale"), values, strict=True):
-            if not ops.isfinite(value).all() or (name == "scale" and not (value > 0).all()):
+            good = ops.isfinite(value) & (name == "mean" or value > 0)
+            if not good.all():
                 above = " above 0 (a constant feature takes 1)" if name == "scale" else ""
-                raise ValueError(f"Standardize: {name} is finite in float32{above}, got {value}")
-        size = (
-            np.broadcast_shapes(*(v.shape for v in values)) if shape is None else _checked(shape)
-        )
+                raise ValueError(
+                    f"Standardize: {name} is finite in float32{above}, got {value[~good][0]}"
+                )
+        if shape is None:
+            shape = np.broadcast_shapes(*(v.shape for v in values))
+        size = _checked(shape)
         for name, value in zip(("mean", "scale"), values, strict=True):
             self.register_buffer(name, np.array(np.broadcast_to(value, size)))
+        if type(self).__init__ is Standardize.__init__:
+            self._arguments = ((), {"shape": size})  # the values are in the state
 
     @classmethod
     def fit(cls, x: Any, common: bool = False) -> Self:
@@ -93,8 +97,8 @@ class Standardize(Module):
             DataError: for no rows, for what are no numbers, and for values that are not finite.
 
         >>> import numpy as np
-        >>> Standardize.fit(np.array([[0, 0], [2, 8]], np.uint8), common=True).scale
-        array([2.915476, 2.915476], dtype=float32)
+        >>> Standardize.fit(np.array([[0, 0], [2, 14]], np.uint8), common=True).scale
+        array([5., 5.], dtype=float32)
         """
         return cls(*mean_and_deviation(x, common))
 
@@ -122,23 +126,20 @@ class Standardize(Module):
     def _cast(self, x: Any) -> Any:
         """Raw arrays follow the layer's type; a tensor of another type is a mistake."""
         dtype = self.mean.dtype
-        if isinstance(x, Variable) and is_float(x._data.dtype):
+        if not isinstance(x, Variable):
+            return x.astype(dtype)
+        given = x._data.dtype
+        if is_float(given):
             raise TypeError(
-                f"{describe(state.frame) or repr(self)}: x is a {x.dtype} tensor, the statistics "
-                f"are {dtype}; convert one, for example x.astype({str(dtype)!r}) or "
-                f"model.{'double' if x.dtype == np.float64 else 'float'}()"
+                f"{describe(state.frame) or repr(self)}: x is a {given} tensor, the statistics are "
+                f"{dtype}; convert one, for example x.astype({str(dtype)!r}) or "
+                f"model.{'double' if given == np.float64 else 'float'}()"
             )
-        return x.astype(dtype)
+        return ops.astype(x, dtype)
 
     def extra_repr(self) -> str:
         sides = " x ".join(map(str, self.mean.shape))
         return f"{sides} feature{'' if sides == '1' else 's'}" if sides else "all features alike"
-
-    def _constructor(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        # the values are in the state
-        if type(self).__init__ is not Standardize.__init__:
-            return self._arguments
-        return (), {"shape": self.mean.shape}
 
 
 def _checked(shape: Any) -> tuple[int, ...]:

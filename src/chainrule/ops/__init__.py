@@ -108,6 +108,7 @@ from chainrule.ops.shape import (
     tril,
     triu,
 )
+from chainrule.ops.standardization import standardize
 
 __all__ = [
     "abs", "add", "all", "amax", "amin", "any", "argmax", "argmin", "argsort", "astype",
@@ -120,7 +121,7 @@ __all__ = [
     "matmul", "matrix_transpose", "max", "maximum", "mean", "min", "minimum", "mse_loss",
     "multiply", "negative", "nll_loss", "norm", "not_equal", "pad", "permute_dims", "polygamma",
     "pow", "relu", "repeat", "reshape", "roll", "selu", "sigmoid", "sign", "silu", "sin",
-    "softmax", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std",
-    "stop_gradient", "subtract", "sum", "swapaxes", "take_along_axis", "tanh", "topk",
+    "softmax", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "standardize",
+    "std", "stop_gradient", "subtract", "sum", "swapaxes", "take_along_axis", "tanh", "topk",
     "transpose", "tril", "triu", "var", "where",
 ]  # fmt: skip

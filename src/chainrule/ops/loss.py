@@ -78,7 +78,7 @@ def _pointwise(
 
 
 def _arrays(*xs: Any) -> tuple[Any, ...]:
-    return tuple(x if isinstance(x, Variable | np.ndarray) else np.asarray(x) for x in xs)
+    return tuple([x if isinstance(x, (Variable, np.ndarray)) else np.asarray(x) for x in xs])
 
 
 @formula

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
-__all__ = ["atomic_write"]
+__all__ = ["atomic_write", "check_writable"]
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -92,6 +92,25 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         _sync_directory(directory)
     finally:
         _active.discard(temporary)
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise what `atomic_write` would for this path, as far as can be known before; writes nothing.
+
+    >>> check_writable("no such directory/weights.bin")
+    Traceback (most recent call last):
+    ...
+    FileNotFoundError: [Errno 2] the directory to write to does not exist; ...
+    """
+    target = os.path.realpath(path)
+    _existing_mode(target)
+    directory = os.path.dirname(target)
+    if not os.access(directory, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise PermissionError(
+            errno.EACCES,
+            "cannot create a file in this directory; choose one you may write to",
+            directory,
+        )
 
 
 def _existing_mode(target: str) -> int | None:

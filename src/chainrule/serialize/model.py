@@ -82,6 +82,11 @@ def load(
             that is not known.
         FileNotFoundError: if there is no such file.
     """
+    if into is not None and not isinstance(into, Module):
+        what = f"the class {into.__name__}" if isinstance(into, type) else type(into).__name__
+        raise TypeError(f"into takes a model that is built already, got {what}")
+    if isinstance(classes, type):
+        raise TypeError(f"classes is a list, also of one: write classes=[{classes.__name__}]")
     file = read_container(path)
     values = _values(file, path)
     if into is not None:

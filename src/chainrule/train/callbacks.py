@@ -203,9 +203,22 @@ class Checkpoint(Callback):
         if every_epochs < 0 or every_steps < 0 or not (every_epochs or every_steps):
             raise ValueError("Checkpoint needs every_epochs or every_steps")
         self.path, self.every_epochs, self.every_steps = os.fspath(path), every_epochs, every_steps
+        try:
+            self._file(0, 0)
+        except (LookupError, ValueError) as error:
+            raise ValueError(
+                f"Checkpoint fills in {{epoch}} and {{step}} only, and {self.path!r} has another "
+                "pair of braces; double those that belong to the name"
+            ) from error
+
+    def _file(self, epoch: int, step: int) -> str:
+        return self.path.format(epoch=epoch, step=step)
 
     def _write(self, trainer: Trainer) -> None:
-        trainer.save_checkpoint(self.path.format(epoch=trainer.epoch, step=trainer.step))
+        trainer.save_checkpoint(self._file(trainer.epoch, trainer.step))
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        check_writable(self._file(trainer.epoch, trainer.step))  # now, not after an epoch's work
 
     def on_step_end(self, trainer: Trainer, step: int, loss: float) -> None:
         if self.every_steps and step % self.every_steps == 0:

@@ -48,6 +48,7 @@ def write(trainer: Trainer, path: str | os.PathLike[str]) -> None:
             "schedule": None if trainer.scheduler is None else trainer.scheduler.state_dict(),
             "callbacks": callbacks,
             "accumulate": trainer.accumulate,
+            "layout": trainer.layout,
         },
     }
     write_container(path, arrays, metadata, kind="checkpoint")
@@ -69,7 +70,10 @@ def read(trainer: Trainer, path: str | os.PathLike[str]) -> int:
     for name, a in file.tensors.items():
         room, _, rest = name.partition(".")
         parts.setdefault(room, {})[rest] = a
-    trainer.model.load_state_dict(parts.get("model", {}))
+    try:
+        trainer.model.load_state_dict(parts.get("model", {}))
+    except (KeyError, ValueError) as error:
+        raise FileFormatError(f"{os.fspath(path)}: {error.args[0]}") from error
     trainer.optimizer.load_state_dict({**state["optimizer"], "state": parts.get("optimizer", {})})
     if trainer.scheduler is not None:
         trainer.scheduler.load_state_dict(state["schedule"])
@@ -106,6 +110,8 @@ def _check(trainer: Trainer, state: dict[str, Any], path: Any) -> None:
         ("callbacks", wanted, saved),
         ("accumulate", trainer.accumulate, state["accumulate"]),
         ("schedule", trainer.scheduler is not None, state["schedule"] is not None),
+        # the same rows in the same batches, or its place in the epoch means nothing
+        ("data of", trainer.layout, state["layout"]),
     ):
         if now != then:
             raise FileFormatError(

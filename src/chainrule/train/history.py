@@ -33,6 +33,11 @@ class History(Mapping[str, list[float]]):
         self.seconds = 0.0
         self.best_epoch: int | None = None
 
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """All measurements as a plain dictionary of lists."""
+        return {name: self[name] for name in self}
+
     def append(self, row: dict[str, float]) -> None:
         """Add an epoch."""
         self.rows.append(dict(row))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numbers
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from chainrule.array.errors import DataError
+from chainrule.array.dtypes import Array
+from chainrule.array.errors import DataError, ShapeError
 from chainrule.autograd.context import no_grad
 from chainrule.autograd.tape import Variable
 from chainrule.data import (
@@ -15,6 +18,7 @@ from chainrule.data import (
     Batches,
     check_labels,
     check_lengths,
+    check_probabilities,
     check_sample_weight,
     check_targets,
     check_x,
@@ -24,7 +28,7 @@ from chainrule.data.sources import as_array, is_arrays
 from chainrule.nn.module import Module
 from chainrule.train.losses import Loss
 
-__all__ = ["Prepared", "output_shape", "prepare"]
+__all__ = ["Prepared", "check_parameters", "output_shape", "prepare", "raw_output", "whole"]
 
 
 @dataclass
@@ -62,8 +66,54 @@ def output_shape(model: Module, x: Any) -> tuple[int, ...]:
             out = model(np.asarray(x[:1]).astype(model.dtype))
     finally:
         model.train(training)
-    shape = (out._data if isinstance(out, Variable) else np.asarray(out)).shape
-    return tuple(shape[1:])
+    return tuple(raw_output(out, 1).shape[1:])
+
+
+def raw_output(output: Any, rows: int) -> Array:
+    """The array in what the model returned for so many rows."""
+    raw = output._data if isinstance(output, Variable) else output
+    if not isinstance(raw, np.ndarray):
+        raise TypeError(
+            f"the model returned {type(output).__name__}; expected one tensor with a row per "
+            "sample: let forward return the prediction alone"
+        )
+    if raw.shape[:1] != (rows,):
+        raise ShapeError(
+            f"the model returned shape {raw.shape} for {rows} samples; expected ({rows}, ...). For "
+            "a single sample pass x[None]; in forward keep the first axis"
+        )
+    return raw
+
+
+def whole(value: Any, name: str, least: int) -> int:
+    """A whole number, or an error that names what came."""
+    if not isinstance(value, int | np.integer) or value < least:
+        shown = repr(value) if isinstance(value, numbers.Number | str) else type(value).__name__
+        hint = "; data is one tuple, fit((x, y))" if hasattr(value, "__len__") else ""
+        raise ValueError(f"{name} must be a whole number, {least} or more, not {shown}{hint}")
+    return int(value)
+
+
+def check_parameters(model: Module, held: Iterable[Any], every: bool) -> None:
+    """Refuse an optimizer that would leave the model, or with `every` a part of it, untrained."""
+    wanted = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not wanted:
+        raise ValueError(
+            "no parameter of the model requires a gradient: it has none, or all are frozen. Set "
+            "requires_grad=True on those to train"
+        )
+    known = {id(p) for p in held}
+    missing = [name for name, p in wanted.items() if id(p) not in known]
+    if len(missing) == len(wanted):
+        raise ValueError(
+            "the optimizer holds none of the model's parameters: it belongs to another model, or "
+            "layers were replaced since. Pass one without parameters, such as cr.optim.Adam(lr=1e-3)"
+        )
+    if every and missing:
+        raise ValueError(
+            f"the optimizer does not hold {', '.join(missing)}: layers were added or replaced "
+            "after the Trainer was made. Make a new Trainer"
+        )
 
 
 def prepare(
@@ -100,6 +150,8 @@ def prepare(
         if sample_weight is not None:
             raise DataError("sample_weight came twice: in the data's tuple and by name")
         sample_weight = data[2]
+    if data[1] is None:
+        raise DataError(f"{prefix}y is None; expected the targets, one for every row of x")
     x = check_x(data[0], f"{prefix}x", dtype)
     shape = output_shape(model, x)
     y, n_classes = _targets(data[1], loss, shape, f"{prefix}y", training, dtype)
@@ -135,7 +187,7 @@ def _targets(
         )
     array = as_array(y, name)
     if array.shape[1:] == shape and array.dtype.kind == "f":
-        return check_targets(array, shape, name, low=0.0, high=1.0, dtype=dtype), shape[0]
+        return check_probabilities(array, name, dtype), shape[0]
     if shape[0] == 1:
         raise DataError(
             f"{loss.name} needs one output per class, but the model has a single output; give the "

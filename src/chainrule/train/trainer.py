@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -26,7 +27,7 @@ from chainrule.train import checkpoint, losses
 from chainrule.train.callbacks import Callback, Checkpoint
 from chainrule.train.history import History, as_row
 from chainrule.train.interrupt import Interrupt
-from chainrule.train.preparation import Prepared, prepare
+from chainrule.train.preparation import Prepared, check_parameters, prepare, raw_output, whole
 from chainrule.train.progress import Progress
 
 __all__ = ["Trainer"]
@@ -82,12 +83,17 @@ class Trainer:
         seed: int | None = None,
     ) -> None:
         if not isinstance(model, Module):
-            raise TypeError(f"Trainer needs a chainrule.nn.Module, got {type(model).__name__}")
-        if accumulate < 1:
-            raise ValueError(f"accumulate counts batches per update, at least 1; got {accumulate}")
+            made = f"the class {model.__name__}: make one" if isinstance(model, type) else None
+            raise TypeError(
+                f"Trainer needs a chainrule.nn.Module, got {made or type(model).__name__}"
+            )
+        accumulate = whole(accumulate, "accumulate (batches per update)", 1)
         for name, value in (("clip_norm", clip_norm), ("clip_value", clip_value)):
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be positive, got {value}")
+            if value is not None and not (isinstance(value, numbers.Real) and value > 0):
+                raise ValueError(f"{name} must be a positive number, got {value!r}")
+        for name, given in (("metrics", metrics), ("callbacks", callbacks)):
+            if isinstance(given, str | Callback):
+                raise TypeError(f"{name} is a list, also of one: write {name}=[{given!r}]")
         self.model = model
         self.loss = losses.get(loss)
         if metrics is None:
@@ -96,13 +102,21 @@ class Trainer:
         self.callbacks = list(callbacks)
         for c in self.callbacks:
             if not isinstance(c, Callback):
-                raise TypeError(f"{c!r} is not a Callback; subclass chainrule.callbacks.Callback")
+                fix = f"write {c.__name__}(…)" if isinstance(c, type) else "subclass Callback"
+                raise TypeError(f"callbacks holds {c!r}, which is not a Callback; {fix}")
         self.regularizers = list(regularizers)
         self.schedule = schedule
         if isinstance(schedule, str):
             lr_scheduler.check(schedule)
+        elif schedule is not None and not callable(schedule):
+            raise TypeError(
+                "schedule must be a name or a function of the optimizer that returns a scheduler, "
+                f"not {type(schedule).__name__}; write lambda optimizer: StepLR(optimizer, 10)"
+            )
         self.clip_norm, self.clip_value, self.accumulate = clip_norm, clip_value, accumulate
+        held = getattr(optimizer, "param_groups", None)
         self.optimizer = optim.get(optimizer, model.parameters())
+        self._bound = self.optimizer is optimizer and bool(held)  # with a choice of parameters
         if seed is None:
             seed = int(default_stream().bits("trainer/seed", 1)[0] >> np.uint64(1))
         self.stream = Stream(seed)
@@ -114,6 +128,7 @@ class Trainer:
         self.partial = False  # updates since the last whole epoch
         self.scheduler: Any = None
         self.checkpoint_due: Callable[[Trainer], None] | None = None
+        self.layout: dict[str, Any] = {}  # of the data: what a place in it means
         self._first_epoch = 0
         self._running = _Running()
 
@@ -161,8 +176,8 @@ class Trainer:
         Ctrl-C finishes the step, restores the best weights a callback tracks, and returns; the
         history says ``stopped == "interrupted"``. A second Ctrl-C stops at once.
         """
-        if not isinstance(epochs, int) or epochs < 0:
-            raise ValueError(f"epochs must be a whole number, not {epochs!r}")
+        epochs = whole(epochs, "epochs", 0)
+        check_parameters(self.model, self._trained(), every=not self._bound)
         train = prepare(
             data,
             self.model,
@@ -187,6 +202,11 @@ class Trainer:
             if train.batches.n_batches is None
             else -(-train.batches.n_batches // self.accumulate)
         )
+        self.layout = {
+            "rows": train.batches.n_samples,
+            "batches": train.batches.n_batches,
+            "shuffle": train.batches.shuffle,
+        }
         self._first_epoch = self.epoch
         self.history = History(seed=self.stream.seed)
         self._running = _Running()
@@ -202,18 +222,24 @@ class Trainer:
         progress = Progress(verbose, last - self._first_epoch, steps, done)
         began = time.perf_counter()
         with use_stream(self.stream), np.errstate(all="ignore"), Interrupt() as interrupt:
-            self._tell("on_fit_start")
+            self.optimizer.zero_grad()  # of what was left undone, or done outside
             try:
+                self._tell("on_fit_start")
                 while self.epoch < last and self.stop is None:
                     self._one_epoch(train, valid, start_batch, progress, interrupt)
                     start_batch = 0
+                    if interrupt.asked and self.epoch < last:  # during the validation
+                        self.stop = "interrupted"
+            except BaseException as error:
+                self.stop = "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
+                raise
             finally:
                 progress.close()
                 self.history.seconds += time.perf_counter() - began
                 self.history.stopped = self.stop or "epochs"
                 self._tell("on_fit_end")
                 self.model.eval()
-        if interrupt.asked:
+        if self.stop == "interrupted":
             progress.say(self._interrupted_text())
         return self.history
 
@@ -313,7 +339,15 @@ class Trainer:
             return 0.0, 0.0
         output = self.model(batch.x)
         if batch.y is None:
-            raise DataError("training needs targets: batches must be (x, y) or (x, y, weight)")
+            raise DataError(
+                "training needs targets: batches must be (x, y) or (x, y, weight); the arrays of "
+                "one data set are given as a tuple, (x, y), not as a list"
+            )
+        if not isinstance(output, Variable):
+            raise TypeError(
+                f"the model returned {type(output).__name__}, not a tensor: nothing can be learned "
+                "through it; compute with tensors in forward, without .numpy()"
+            )
         loss = self.loss.mean(output, batch.y, weight)
         value = loss._data.item()
         if not math.isfinite(value):
@@ -328,6 +362,12 @@ class Trainer:
         where = first_nonfinite(self.model, batch.x)
         lr = self.optimizer.param_groups[0]["lr"]
         largest = float(np.max(np.abs(batch.x), initial=0))
+        if not math.isfinite(largest):
+            return (
+                f"the loss became {value} at step {self.step + 1} (epoch {self.epoch + 1}, batch "
+                f"{batch.index}), because {where}. Remove or impute such samples where the batches "
+                "are made"
+            )
         first = (
             f"First, {where}. "
             if where
@@ -451,12 +491,14 @@ class Trainer:
         model = self.model
         with _evaluating(model), no_grad():
             if type(x) is np.ndarray and 0 < len(x) <= batch_size:
-                return _array(model(x.astype(model.dtype, copy=False)))
+                return raw_output(model(x.astype(model.dtype, copy=False)), len(x))
             if isinstance(x, Batches) or not is_arrays(x):
                 source = x if isinstance(x, Batches) else Batches(x)
             else:
                 source = Batches(check_x(x, "x", model.dtype), batch_size=batch_size)
-            outputs = [_array(model(b.x)) for b in source.epoch(0, dtype=model.dtype)]
+            outputs = [
+                raw_output(model(b.x), len(b.x)) for b in source.epoch(0, dtype=model.dtype)
+            ]
         return np.concatenate(outputs)
 
     # -- checkpoints
@@ -536,8 +578,3 @@ class _evaluating:
     def __exit__(self, *_: object) -> None:
         if self.training:
             self.model.train()
-
-
-def _array(output: Any) -> Array:
-    raw: Array = output._data if isinstance(output, Variable) else np.asarray(output)
-    return raw
