@@ -97,3 +97,18 @@ def test_one_hot(dtype, axis):
     rows = hot if axis else hot.T
     assert rows.astype(int).tolist() == [[0, 0, 1], [1, 0, 0], [0, 1, 0], [0, 0, 0]]
     np.testing.assert_array_equal(one_hot(labels, like.shape, axis), hot)
+
+
+@pytest.mark.parametrize("n", [3, 5000])
+def test_where_into_one_of_its_branches(n):
+    c = np.arange(n) % 2 == 0
+    a, b = np.full(n, np.inf, np.float32), np.full(n, np.nan, np.float32)
+    for branches in ((a, b), (a, 0.0), (0.0, b)):
+        wanted = np.where(c, *branches)
+        for k in range(2):
+            if isinstance(branches[k], float):
+                continue
+            given = list(branches)
+            given[k] = out = branches[k].copy()
+            where(c, *given, out=out)
+            np.testing.assert_array_equal(out, wanted)

@@ -44,6 +44,12 @@ def test_paths_of_layers():
     assert state.frame is None
 
 
+def test_a_layer_with_children_is_described_by_its_name():
+    model = cr.nn.Sequential(cr.nn.Dense(3, 2))
+    with frame_of(model):
+        assert describe(state.frame) == "model Sequential"
+
+
 def test_a_frame_ends_with_an_error():
     with pytest.raises(KeyError), frame_of(Layer()):
         raise KeyError

@@ -173,6 +173,18 @@ def test_jvp_equals_differences_and_is_adjoint_to_vjp():
     np.testing.assert_allclose(u @ t.numpy(), pull(u)[0].numpy() @ v, rtol=1e-13)
 
 
+def test_jvp_stays_on_the_tape():
+    w, v = Parameter(W), cr.tensor(Y, requires_grad=True)
+    y, t = cr.jvp(lambda x: net(x, w), cr.tensor(X), v)
+    slope = (1 - np.tanh(W @ X) ** 2)[:, None] * W
+    assert y.requires_grad
+    np.testing.assert_allclose(cr.autograd.grad(t.sum(), v).numpy(), slope.sum(axis=0), rtol=1e-12)
+    cr.check_gradients(lambda x, d, w: cr.jvp(lambda x: net(x, w), x, d)[1], X, Y, W)
+    assert not cr.jvp(lambda x: net(x, W), X, Y)[1].requires_grad
+    with cr.no_grad():
+        assert not any(r.requires_grad for r in cr.jvp(lambda x: net(x, w), X, v))
+
+
 def test_jvp_of_a_linear_or_constant_function():
     np.testing.assert_array_equal(cr.jvp(lambda x: x * 3, X, Y)[1].numpy(), 3 * Y)
     np.testing.assert_array_equal(cr.jvp(lambda x: cr.tensor([1.0]), X, Y)[1].numpy(), [0])

@@ -29,6 +29,8 @@ def test_a_model(run: Run, model: Path) -> None:
         "a model",
         "classification, 3 classes: 0, 1, 2",
         "blobs.npz, 90 rows: 63 to train, 9 to validate, 18 to test",
+        "rows of 2 numbers as they are; the model standardises them itself",
+        "Standardize(2 features)",
         "Dense(2 -> 16, relu)",
         "optimizer AdamW",
         f"numpy {np.__version__}",
@@ -37,6 +39,13 @@ def test_a_model(run: Run, model: Path) -> None:
     ):
         assert text in result.out
     assert max(map(len, result.out.splitlines())) <= 80 + len(str(model))
+
+
+def test_a_model_of_values_says_what_it_gives(run: Run) -> None:
+    x = np.linspace(-1, 1, 80)[:, None]
+    np.savez("line.npz", X=x, y=50 * x[:, 0] + 1000)
+    assert run("train", "line.npz", *SHORT).code == 0
+    assert "standardised values; predict undoes that" in run("info", "line.safetensors").out
 
 
 def test_a_checkpoint(run: Run, data: Path) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import chainrule as cr
+
 from .conftest import SHORT, Run, blobs
 
 X, Y = blobs(60, seed=5)
@@ -31,6 +33,35 @@ def test_blocks_and_file_formats_do_not_matter(run: Run, model: Path) -> None:
         for size in (7, 60, 1024)
     }
     assert results == {"".join(f"{label}\n" for label in Y)}
+
+
+def test_python_and_the_command_line_agree_to_the_bit(run: Run, model: Path) -> None:
+    np.savez("new.npz", X=X)
+    assert run("predict", model, "new.npz", "--probabilities", "-o", "p.npy").code == 0
+    logits = (
+        cr.load(model)(X).detach().numpy()
+    )  # the rows as they are: the model knows how to scale them
+    np.testing.assert_array_equal(np.load("p.npy"), cr.ops.softmax(logits, axis=1))
+
+
+def test_images_need_no_preparation_either(run: Run) -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    x = (rng.random((60, 4, 4)) * 90 + 90 * y[:, None, None]).astype(np.uint8)
+    np.savez("images.npz", X=x, y=y)
+    assert run("train", "images.npz", *SHORT).code == 0
+    model = cr.load("images.safetensors")
+    wanted = model(x).detach().numpy()
+    assert (wanted.argmax(axis=1) == y).all()
+    np.testing.assert_array_equal(model(x.reshape(60, 16)).detach().numpy(), wanted)
+    assert (
+        run("predict", "images.safetensors", "images.npz", "--probabilities", "-o", "p.npy").code
+        == 0
+    )
+    np.testing.assert_array_equal(np.load("p.npy"), cr.ops.softmax(wanted, axis=1))
+    np.save("flat.npy", x.reshape(60, 16))  # another arrangement of the same numbers
+    assert run("predict", "images.safetensors", "flat.npy", "-o", "flat_out.npy").code == 0
+    np.testing.assert_array_equal(np.load("flat_out.npy"), y)
 
 
 def test_names_of_classes(run: Run) -> None:

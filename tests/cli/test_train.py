@@ -29,6 +29,8 @@ def test_a_data_file_is_learned_and_everything_is_said(run: Run, data: Path) -> 
         "blobs.npz: 90 rows, 2 features",
         "classification, because y holds integers; 3 classes: 0, 1, 2",
         "63 to train, 9 to choose the best weights, 18 to test (class by class, seed 0)",
+        "standardised by the model itself, each with the mean and deviation of the training rows",
+        "Standardize(2 features)",
         "Dense(2 -> 16, relu)",
         "AdamW, learning rate 0.01 (one_cycle)",
         "val accuracy",
@@ -152,7 +154,9 @@ def test_options_reach_the_training(run: Run, data: Path) -> None:
     assert [row["lr"] for row in found["history"]] == [0.05] * 3
     assert found["parameters"] == (2 + 1) * 8 + (8 + 1) * 4 + (4 + 1) * 3
     layers = list(load("blobs.safetensors").children())
-    assert [layer.extra_repr() for layer in layers] == ["2 -> 8, tanh", "8 -> 4, tanh", "4 -> 3"]
+    assert [layer.extra_repr() for layer in layers] == [
+        "2 features", "2 -> 8, tanh", "8 -> 4, tanh", "4 -> 3",
+    ]  # fmt: skip
 
 
 def test_no_hidden_layer(run: Run, data: Path) -> None:
@@ -221,6 +225,22 @@ def test_a_resumed_run_ends_in_the_same_file(run: Run, data: Path) -> None:
     assert Path("again").read_bytes() == Path("whole").read_bytes()
 
 
+def test_a_checkpoint_holds_the_whole_model(run: Run, data: Path) -> None:
+    words = (*SHORT, "--validation-fraction", 0, "--checkpoint", "c.safetensors")
+    assert run("train", data, *words).code == 0
+    x, _ = blobs()
+    found = [load(f"{name}.safetensors")(x).detach().numpy() for name in ("c", "blobs")]
+    np.testing.assert_array_equal(*found)
+
+
+def test_what_float32_loses_is_said(run: Run) -> None:
+    x, y = blobs()
+    np.savez("far.npz", X=x * [1, 0] + [0, 1e12] + y[:, None] * [0, 1.0], y=y)
+    result = run("train", "far.npz", *SHORT)
+    assert result.code == 0
+    assert "note: feature 1 varies by 2 about 1e+12, which float32 hardly" in result.err
+
+
 def test_a_checkpoint_of_another_run_is_refused(run: Run, data: Path) -> None:
     assert run("train", data, *SHORT, "--checkpoint", "c.safetensors").code == 0
     for words, text in (
@@ -252,9 +272,10 @@ def test_images_are_scaled_by_one_number(run: Run) -> None:
     np.savez("images.npz", X=x, y=y)
     result = run("train", "images.npz", *SHORT)
     assert "16 features (4 × 4)" in result.out
-    scale = read_metadata("images.safetensors")["inputs"]["scale"]
-    assert len(scale) == 16
-    assert len(set(scale)) == 1
+    assert "with one deviation for all" in " ".join(result.out.split())
+    scale = load("images.safetensors").state_dict()["1.scale"]
+    assert scale.shape == (16,)
+    assert len(set(scale.tolist())) == 1
 
 
 def test_a_model_of_the_library_under_the_default_name_gives_way(run: Run, data: Path) -> None:

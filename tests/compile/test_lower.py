@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from chainrule.array.namespace import NUMPY
+from chainrule.array.numerics import sum_to
 from chainrule.compile.kernel import Kernel
 from chainrule.compile.lower import axes_of, lower
 from chainrule.compile.trace import trace
@@ -152,3 +153,30 @@ def test_integers_stay_integers():
 def test_shapes_that_do_not_broadcast_are_an_error():
     with pytest.raises(ValueError, match="shape mismatch"):
         lower(trace(lambda xp, x, y: x + y, ["x", "y"]), [((2,), F32), ((3,), F32)])
+
+
+def test_what_is_broadcast_is_computed_before():
+    """On one number, not on as many as the shape has; and once broadcast, not in two steps."""
+
+    def text(xp, g, rows, x):
+        wide = xp.broadcast_to(-xp.broadcast_to(g, rows), x)
+        return xp.where(x > 0.0, wide, 0.0), wide
+
+    signature = ((), F32), ((4, 1), F32), ((4, 3), F32)
+    assert sorted(ops(text, *signature)) == ["broadcast_to", "greater", "negative", "where"]
+    g, rows, x = np.float32(2.0), np.ones((4, 1), np.float32), np.eye(4, 3, dtype=np.float32)
+    kernel = Kernel(trace(text, ["g", "rows", "x"], "f"))
+    masked, wide = kernel(np.asarray(g), rows, x)
+    np.testing.assert_array_equal(masked, -2 * x)
+    np.testing.assert_array_equal(wide, np.full((4, 3), -2.0, np.float32))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (3, 4), (4,), (1, 3, 4), (1, 4), (2, 1, 1), (1, 1)])
+def test_sum_to_is_one_sum_where_it_can_be(shape):
+    x = np.arange(24.0).reshape(2, 3, 4)
+    summed = Kernel(trace(lambda xp, x, y: xp.sum_to(x, y), ["x", "y"], "f"))(x, np.ones(shape))
+    np.testing.assert_array_equal(summed[0], sum_to(x, shape))
+    lead = 3 - len(shape)
+    alone = shape != x.shape and (not lead or shape == x.shape[lead:])
+    found = ops(lambda xp, x, y: xp.sum_to(x, y) + 1, (x.shape, F32), (shape, F32))
+    assert ("sum" in found) == alone

@@ -195,3 +195,16 @@ def test_unpack_forms():
 def test_unpack_refuses(item, message):
     with pytest.raises(DataError, match=message):
         unpack(item, "batch 7: ")
+
+
+def test_a_list_of_numbers_or_of_rows_is_one_data_set():
+    assert is_arrays([1.0, 2.0])
+    assert is_arrays([[1, 2], [3, 4]])
+    for batches in (
+        [],
+        [[]],
+        [[np.zeros((2, 2)), np.zeros(2)]],
+        [([[1.0]], [0])],
+        [[[[1.0]], [0]]],
+    ):
+        assert not is_arrays(batches)

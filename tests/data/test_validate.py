@@ -12,6 +12,7 @@ from chainrule.array.errors import DataError
 from chainrule.data import (
     check_labels,
     check_lengths,
+    check_probabilities,
     check_sample_weight,
     check_targets,
     check_x,
@@ -321,3 +322,21 @@ def test_class_weight_refused(weight, message):
 def test_balanced_needs_every_class():
     with pytest.raises(DataError, match="class 1 has none"):
         class_weights([0, 2], 3, "balanced")
+
+
+def test_probabilities_of_classes(small_blocks):
+    good = np.full((9, 4), 0.25, np.float16)
+    assert check_probabilities(good) is good
+    bad = good.astype(np.float64)
+    bad[6, 0] = 0.5
+    with pytest.raises(DataError, match=r"adds up to 1\.25 at row 6"):
+        check_probabilities(bad)
+    with pytest.raises(DataError, match=r"-1.0 at row 0, column 0, outside the range \[0, 1\]"):
+        check_probabilities([[-1.0, 2.0]])
+
+
+def test_fixes_for_one_output_and_for_labels_can_be_typed():
+    with pytest.raises(DataError, match="Give the last layer 1 output"):
+        check_targets(np.zeros(3), shape=(2,))
+    with pytest.raises(DataError, match=r"classes, y = numpy.unique\(y, return_inverse=True\)"):
+        check_labels([0, 9], 3, "validation y")

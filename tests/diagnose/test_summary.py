@@ -180,3 +180,8 @@ def test_a_model_without_parameters() -> None:
     s = summary(nn.Sequential(nn.ReLU()))
     assert s.parameters == 0
     assert "0 B (no parameters)" in s
+
+
+def test_an_array_is_no_shape():
+    with pytest.raises(TypeError, match=r"array of shape \(5, 6\); pass \(6,\)"):
+        summary(Net(), np.ones((5, 6), np.float32))

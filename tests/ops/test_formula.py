@@ -12,6 +12,7 @@ import pytest
 import chainrule as cr
 from chainrule import ops
 from chainrule.compile.trace import TraceError
+from chainrule.ops import loss, reduction
 from chainrule.ops.formula import FORMULAS, Formula, formula
 from chainrule.ops.tensor import RECORDED
 
@@ -189,10 +190,18 @@ def test_override_arguments():
 # -- one text, every executor ---------------------------------------------------
 
 
-@pytest.mark.parametrize("name", sorted(FORMULAS))
+EVERY = dict(FORMULAS)
+for _module in (loss, reduction):
+    EVERY |= {f.name: f for f in vars(_module).values() if isinstance(f, Formula)}
+del EVERY["_class_loss"], EVERY["cross_entropy"]  # which take labels: tests/ops/test_loss.py
+
+
+@pytest.mark.parametrize("name", sorted(EVERY))
 def test_plain_printed_and_recorded_agree(name):
-    f = FORMULAS[name]
+    f = EVERY[name]
     arrays = [X + 0.1 * k for k in range(len(f.arrays))]
+    if name == "_bce":  # of probabilities
+        arrays = [1 / (1 + np.exp(-a)) for a in arrays]
     plain = f.plain(*arrays)
     np.testing.assert_allclose(f(*arrays), plain, rtol=1e-13, atol=1e-15)
 

@@ -7,6 +7,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import ops
+from chainrule.array.errors import ShapeError
 from chainrule.autograd import tape
 from chainrule.nn.module import Module
 from chainrule.nn.parameter import Parameter
@@ -134,3 +135,12 @@ def test_linear_is_dense_without_activation():
     x = RNG.standard_normal((5, 3))
     np.testing.assert_array_equal(ops.linear(x, W, B), ops.dense(x, W, B))
     assert not tape.state.frame
+
+
+def test_a_list_is_data_in_the_type_of_the_weights():
+    w = cr.tensor(W.astype(np.float32), requires_grad=True)
+    y = ops.dense([[1, 2, 3]], w)
+    assert y.dtype == np.float32
+    np.testing.assert_allclose(y.detach().numpy(), [W @ [1, 2, 3]], rtol=1e-6)
+    with pytest.raises(ShapeError, match=r"expected x: \(\.\.\., 3\), got \(2,\)"):
+        ops.dense([1, 2], w)

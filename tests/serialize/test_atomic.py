@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from chainrule.serialize import atomic
-from chainrule.serialize.atomic import atomic_write
+from chainrule.serialize.atomic import atomic_write, check_writable
 
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions, signals and pipes of POSIX")
 
@@ -297,3 +297,25 @@ def test_concurrent_writers(old: Path) -> None:
         thread.join()
     assert not failures
     assert old.read_bytes() in blocks
+
+
+def test_check_writable_says_what_writing_would(old: Path) -> None:
+    check_writable(old)
+    check_writable(old.parent / "new")
+    for path, kind in (
+        (old.parent, IsADirectoryError),
+        (old.parent / "none" / "file", FileNotFoundError),
+        (old / "file", NotADirectoryError),
+    ):
+        with pytest.raises(kind):
+            check_writable(path)
+
+
+@posix
+def test_check_writable_sees_a_protected_directory(old: Path, monkeypatch) -> None:
+    monkeypatch.setattr(
+        os, "access", lambda path, mode, **_: not (mode == os.W_OK and os.path.isdir(path))
+    )
+    monkeypatch.setattr(os, "supports_effective_ids", {os.access})
+    with pytest.raises(PermissionError, match="cannot create a file in this directory"):
+        check_writable(old.parent / "new")

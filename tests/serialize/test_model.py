@@ -152,3 +152,12 @@ def test_refusals(tmp_path: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         cr.save(net(), tmp_path / "m", metadata={"x": object()})
     assert not (tmp_path / "m").exists()
+
+
+def test_misuse_of_load_is_no_fault_of_the_file(tmp_path: Any) -> None:
+    path = tmp_path / "m.safetensors"
+    cr.save(net(), path)
+    with pytest.raises(TypeError, match=r"classes=\[Residual\]"):
+        cr.load(path, classes=Residual)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="made already; got <class"):
+        cr.load(path, into=Residual)  # type: ignore[arg-type]

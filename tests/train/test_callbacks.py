@@ -111,3 +111,12 @@ def test_a_second_fit_starts_its_watch_anew():
     assert first is not None
     assert trainer.epoch == 4
     assert stopper.best_epoch in (2, 3)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_known_before_the_first_step(tmp_path: Any) -> None:
+    trainer = cr.Trainer(net(), callbacks=[Checkpoint(tmp_path / "none" / "c.safetensors")])
+    with pytest.raises(FileNotFoundError, match="create it first"):
+        trainer.fit(blobs(60), epochs=1)
+    assert trainer.step == 0
+    with pytest.raises(ValueError, match=r"\{epoch\} and \{step\} only"):
+        Checkpoint("run-{epok}.safetensors")

@@ -125,3 +125,26 @@ def test_kill_in_the_middle_of_writing(tmp_path: Any) -> None:
     for name, v in a.state_dict().items():
         np.testing.assert_array_equal(v, b.state_dict()[name])
     assert not [f for f in os.listdir(tmp_path) if f.startswith(".")]
+
+
+def test_resume_with_other_data_or_model_changes_nothing(tmp_path: Any) -> None:
+    path = tmp_path / "run.safetensors"
+    x, y = blobs(64)
+    checkpoint = [cr.callbacks.Checkpoint(path, every_epochs=0, every_steps=3)]
+    cr.Trainer(net(), callbacks=checkpoint, seed=0).fit((x, y), epochs=1, batch_size=16)
+    for model, options, rows, words in (
+        (net(), {"batch_size": 32}, 64, "'batch_size': 16.*'batch_size': 32"),
+        (net(), {"batch_size": 16, "shuffle": False}, 64, "shuffle"),
+        (net(), {"batch_size": 16}, 32, "'rows': 64.*'rows': 32"),
+        (net(sizes=(4, 8, 3)), {"batch_size": 16}, 64, "run.safetensors: the state does not fit"),
+    ):
+        before = model.state_dict()
+        trainer = cr.Trainer(model, callbacks=checkpoint, seed=0)
+        with pytest.raises(FileFormatError, match=words):
+            trainer.fit((x[:rows], y[:rows]), epochs=2, resume=path, **options)
+        assert trainer.epoch == trainer.step == 0
+        for name, a in model.state_dict().items():
+            np.testing.assert_array_equal(a, before[name])
+    other = cr.Trainer(net(), loss="nll_loss", callbacks=checkpoint, seed=0)
+    with pytest.raises(FileFormatError, match="loss cross_entropy, this trainer has nll_loss"):
+        other.fit((x, y), epochs=2, batch_size=16, resume=path)

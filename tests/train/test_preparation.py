@@ -91,3 +91,13 @@ def test_validation_arguments_are_named():
     with pytest.raises(DataError, match=r"validation x .* row 3, column 1"):
         ready((x, y), name="validation")
     assert cr.nn.Identity  # the façade is loaded
+
+
+def test_probabilities_add_up_to_one():
+    x, y = blobs(30)
+    several = np.eye(3)[y]
+    several[7] = 1.0
+    with pytest.raises(DataError, match=r"y adds up to 3 at row 7.*with_logits"):
+        ready((x, several))
+    with pytest.raises(DataError, match="y is None"):
+        ready((x, None))

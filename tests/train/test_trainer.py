@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -390,3 +392,122 @@ def test_no_float64_in_a_float32_run(monkeypatch: Any) -> None:
     )
     assert seen == {"float32"}
     assert trainer.predict(x.astype(np.float64)).dtype == np.float32
+
+
+def test_ctrl_c_during_the_validation_ends_with_that_epoch():
+    class Impatient(cr.callbacks.Callback):
+        def on_epoch_end(self, trainer: Any, epoch: int, logs: dict[str, float]) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    trainer = cr.Trainer(net(), callbacks=[Impatient()], seed=0)
+    history = trainer.fit(blobs(64), epochs=3, batch_size=16)
+    assert (history.stopped, trainer.epoch, trainer.step) == ("interrupted", 1, 4)
+    assert trainer.fit(blobs(64), epochs=1).stopped == "epochs"  # it was the last one
+
+
+def test_a_second_ctrl_c_and_an_error_are_in_the_history():
+    class Insist(cr.callbacks.Callback):
+        def on_step_end(self, trainer: Any, step: int, loss: float) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    trainer = cr.Trainer(net(), callbacks=[Insist()], seed=0)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(blobs(64), epochs=3)
+    assert (trainer.history.stopped, trainer.model.training) == ("interrupted", False)
+    broken = cr.Trainer(net(), optimizer=cr.optim.SGD(lr=1e30), seed=0)
+    with pytest.raises(NonFiniteError):
+        broken.fit(blobs(64), epochs=3)
+    assert broken.history.stopped == "error"
+
+
+def test_gradients_left_over_do_not_count():
+    x, y = blobs(64)
+    runs = []
+    for before in (False, True):
+        model = net()
+        trainer = cr.Trainer(model, seed=0)
+        if before:
+            cr.ops.cross_entropy(model(x), y).backward()
+        trainer.fit((x, y), epochs=1)
+        runs.append(model.state_dict())
+    for name, a in runs[0].items():
+        np.testing.assert_array_equal(a, runs[1][name])
+
+
+def test_an_optimizer_that_leaves_the_model_untrained_is_refused():
+    data = blobs(64)
+    other = cr.optim.Adam(net().parameters())
+    with pytest.raises(ValueError, match="none of the model's parameters"):
+        cr.Trainer(net(), optimizer=other).fit(data)
+    model = net()
+    trainer = cr.Trainer(model, optimizer=cr.optim.Adam(lr=1e-3))
+    model[2] = cr.nn.Dense(16, 3)
+    with pytest.raises(ValueError, match=r"does not hold 2\.weight, 2\.bias"):
+        trainer.fit(data)
+    chosen = cr.Trainer(model, optimizer=cr.optim.Adam(model[2].parameters()), seed=0)
+    before = model.state_dict()
+    chosen.fit(data, epochs=1)
+    changed = {k for k, v in model.state_dict().items() if not np.array_equal(v, before[k])}
+    assert changed == {"2.weight", "2.bias"}
+    for p in model.parameters():
+        p.requires_grad = False
+    with pytest.raises(ValueError, match="no parameter of the model requires a gradient"):
+        cr.Trainer(model).fit(data)
+
+
+def test_predict_takes_lists_of_rows_and_refuses_a_lone_row():
+    x, _ = blobs(8)
+    trainer = cr.Trainer(net())
+    np.testing.assert_allclose(trainer.predict(x.tolist()), trainer.predict(x), rtol=1e-6)
+    for lone in (x[0], [x[0], x[1]]):
+        with pytest.raises(ShapeError, match=r"shape \(3,\) for 4 samples.*pass x\[None\]"):
+            trainer.predict(lone)
+
+
+def test_what_a_model_returns():
+    class Odd(cr.nn.Module):
+        def __init__(self, give: Any) -> None:
+            self.dense, self.give = cr.nn.Dense(4, 3), give
+
+        def forward(self, x: Any) -> Any:
+            return self.give(self.dense(x))
+
+    for give, words in (
+        (lambda y: (y, 1), "returned tuple; expected one tensor"),
+        (lambda y: None, "returned NoneType; expected one tensor"),
+        (lambda y: y.detach().numpy(), "returned ndarray, not a tensor"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            cr.Trainer(Odd(give)).fit(blobs(16))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"metrics": "accuracy"}, "metrics is a list"),
+        ({"callbacks": cr.callbacks.EarlyStopping()}, "callbacks is a list"),
+        ({"callbacks": [cr.callbacks.EarlyStopping]}, r"write EarlyStopping\(…\)"),
+        ({"schedule": 3}, "schedule must be a name or a function"),
+        ({"clip_norm": "1"}, "clip_norm must be a positive number, got '1'"),
+        ({"accumulate": 1.5}, "accumulate.*whole number, 1 or more, not 1.5"),
+        ({"model": cr.nn.ReLU}, "made already; got <class"),
+    ],
+)
+def test_options_of_another_kind(options: dict[str, Any], words: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=words):
+        cr.Trainer(**{"model": net(), **options})
+
+
+def test_epochs_and_data_given_as_two_arguments():
+    x, y = blobs(16)
+    trainer = cr.Trainer(net())
+    with pytest.raises(ValueError, match=r"not ndarray; data is one tuple: fit\(\(x, y\)\)"):
+        trainer.fit(x, y)
+    with pytest.raises(ValueError, match="0 or more, not -1"):
+        trainer.fit((x, y), epochs=-1)
+    assert len(trainer.fit((x, y), epochs=np.int64(2)).rows) == 2
+    with pytest.raises(DataError, match="given as a tuple"):
+        trainer.fit([x, y])
+    with pytest.raises(NonFiniteError, match=r"step \d+.*because the input holds nan"):
+        trainer.fit([(x * np.nan, y)])

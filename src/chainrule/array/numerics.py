@@ -47,7 +47,7 @@ def where(c: Any, a: Any, b: Any, out: Array | None = None) -> Any:
         if _maskable(b):
             return _masked(b, _ones(c, b) - 1, out)
         a = b.dtype.type(0)
-    if out is a:
+    if out is not None and out is a:
         np.copyto(a, b, where=np.logical_not(c))
         return out
     result = np.where(c, a, b)

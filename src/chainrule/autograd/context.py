@@ -45,7 +45,10 @@ state = _State()
 
 def describe(frame: Frame | None) -> str:
     """``model.2 Dense(128 -> 10)``, or an empty string outside a layer."""
-    return "" if frame is None else f"{frame.path} {frame.module!r}".split("\n")[0]
+    if frame is None:
+        return ""
+    # a module with children prints them on further lines: of "Net(" the name is left
+    return f"{frame.path} {frame.module!r}".split("\n")[0].removesuffix("(")
 
 
 def is_grad_enabled() -> bool:

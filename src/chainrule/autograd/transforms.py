@@ -219,7 +219,8 @@ def jvp(f: Callable[..., Any], x: Any, v: Any) -> tuple[Any, Any]:
     """``(f(x), J v)``: the derivative of f at x along v (forward mode; ledger W-01 to W-09).
 
     Every vjp is linear in its cotangent, so its own vjp is the jvp: two backward passes whatever
-    the number of parameters. `x` and `v` may be tuples for several arguments.
+    the number of parameters. `x` and `v` may be tuples for several arguments. Like that of `grad`,
+    the result stays on the tape when x, v or what f closes over requires grad.
 
     >>> import chainrule as cr
     >>> cr.jvp(lambda x: x * x, cr.tensor([3.0]), cr.tensor([1.0]))
@@ -227,6 +228,7 @@ def jvp(f: Callable[..., Any], x: Any, v: Any) -> tuple[Any, Any]:
     """
     xs_in = x if isinstance(x, tuple) else (x,)
     vs = v if isinstance(v, tuple) else (v,)
+    recording = is_grad_enabled()
     with enable_grad():
         xs = [_leaf(a, f"argument {k}") for k, a in enumerate(xs_in)]
         y = f(*xs)
@@ -236,18 +238,22 @@ def jvp(f: Callable[..., Any], x: Any, v: Any) -> tuple[Any, Any]:
         pulled = _pull([y], [u], xs, create_graph=True)
         tangent = None
         for p, d in zip(pulled, vs, strict=True):
-            d = d._data if isinstance(d, Variable) else np.asarray(d, p._data.dtype)
-            if d.shape != p._data.shape:
+            d = d if isinstance(d, Variable) else Variable._wrap(np.asarray(d, p._data.dtype))
+            if d._data.shape != p._data.shape:
                 raise ShapeError(
-                    f"jvp: the direction for x of shape {p._data.shape} has shape {d.shape}"
+                    f"jvp: the direction for x of shape {p._data.shape} has shape {d._data.shape}"
                 )
-            term = (p * Variable._wrap(d)).sum()
+            term = (p * d).sum()
             tangent = term if tangent is None else tangent + term
         assert tangent is not None
-        if not tangent.requires_grad:
-            return Variable._wrap(y._data), Variable._wrap(np.zeros_like(y._data))
-        (result,) = _pull([tangent], [np.ones((), tangent.dtype)], [u], create_graph=False)
-    return Variable._wrap(y._data), result
+        keep = recording and any(_closes_over_tape(t, [*xs, u]) for t in (y, tangent))
+        if tangent.requires_grad:
+            start = np.ones((), tangent._data.dtype)
+            (result,) = _pull([tangent], [start], [u], create_graph=keep)
+        else:
+            result = Variable._wrap(np.zeros_like(y._data))
+    _release([*xs, u])
+    return (y if keep else Variable._wrap(y._data)), result
 
 
 def jacobian(f: Callable[..., Any]) -> Callable[..., Any]:

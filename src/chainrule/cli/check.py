@@ -181,11 +181,8 @@ _LAYERS: dict[str, tuple[Callable[[], tuple[Any, ...]], tuple[int, ...]]] = {
 def _layer(name: str, cls: type[nn.Module]) -> Case:
     arguments, shape = _LAYERS.get(name, (tuple, (4, 6)))
     layer = cls(*arguments()).eval()
-    places = [
-        (module, key)
-        for module in layer.modules()
-        for key in (*module._parameters, *module._buffers)
-    ]
+    state, modules = layer.state_dict(), dict(layer.named_modules())
+    places = [(modules[path], key) for path, _, key in (name.rpartition(".") for name in state)]
 
     def f(x: Any, *values: Any) -> Any:
         # parameters and buffers are inputs too, so that the derivatives along them are checked
@@ -198,8 +195,7 @@ def _layer(name: str, cls: type[nn.Module]) -> Case:
             object.__setattr__(module, key, value)
         return _plain(layer, x)
 
-    values = [layer.state_dict()[name] for name, _ in ...]
-    return Case("layer", name, f, reference, [_draws(*shape), *values])
+    return Case("layer", name, f, reference, [_draws(*shape), *state.values()])
 
 
 def _plain(layer: Any, x: Array) -> Any:

@@ -63,14 +63,14 @@ def _file(path: str) -> list[str]:
     ]
     if file.kind == "checkpoint":
         lines += _checkpoint(file)
-    about = file.metadata.get("user")
-    trained = isinstance(about, dict) and "input_shape" in about
-    if trained:
+    user = file.metadata.get("user")
+    about: dict[str, Any] = user if isinstance(user, dict) and "input_shape" in user else {}
+    if about:
         lines += _about(about)
     if not isinstance(file.metadata.get("architecture"), dict):
         return [*lines, field("Model", "values alone; build the model and load into it")]
-    lines += ["", load(path).summary(about["input_shape"] if trained else None)]
-    if isinstance(about, dict) and isinstance(about.get("metrics"), dict):
+    lines += ["", load(path).summary(about.get("input_shape"))]
+    if isinstance(about.get("metrics"), dict):
         lines += _results(about["metrics"])
     return lines
 

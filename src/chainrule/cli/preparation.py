@@ -20,14 +20,18 @@ from chainrule.cli.files import fingerprint, read_arrays
 from chainrule.cli.pipeline import Pipeline, Scaling, decide_task, read_classes, split_rows
 from chainrule.data import as_array, check_targets, check_x, load_digits
 
-__all__ = ["DIGITS", "Parts", "prepare"]
+__all__ = ["DIGITS", "Parts", "precision_note", "prepare"]
 
 Array = npt.NDArray[Any]
-#: Rows, flattened and as they are, and encoded targets of "train", "validation" and "test", where there are any.
+#: Rows as they are but flattened, and encoded targets, of "train", "validation" and "test", where
+#: there are any.
 Parts = dict[str, tuple[Array, Array]]
 
 #: The name of the data that come with the package.
 DIGITS = "digits"
+
+#: Steps of float32 between the least and the largest value, below which a feature is coarse.
+_FEW_STEPS = 1000
 
 
 def prepare(a: argparse.Namespace) -> tuple[Pipeline, Parts, str]:
@@ -81,6 +85,23 @@ def prepare(a: argparse.Namespace) -> tuple[Pipeline, Parts, str]:
         "chainrule": __version__,
     }
     return pipeline, parts, why
+
+
+def precision_note(x: Array) -> str | None:
+    """Which features the model, which computes in float32, can hardly tell from a constant."""
+    if np.can_cast(x.dtype, np.float32):
+        return None
+    low, high = x.min(axis=0).astype(np.float64), x.max(axis=0).astype(np.float64)
+    step = np.finfo(np.float32).eps * np.maximum(np.abs(low), np.abs(high))
+    coarse = np.flatnonzero((low < high) & (high - low < _FEW_STEPS * step))
+    if not len(coarse):
+        return None
+    k = int(coarse[0])
+    others = f" (and {len(coarse) - 1} more)" if len(coarse) > 1 else ""
+    return (
+        f"feature {k}{others} varies by {high[k] - low[k]:.3g} about {low[k]:.3g}, which float32 "
+        "hardly resolves; subtract a constant from it, here and wherever the model is used"
+    )
 
 
 def _one_unit(x: Array) -> bool:

@@ -22,7 +22,7 @@ from chainrule.cli.arguments import UsageError
 from chainrule.cli.files import check_output
 from chainrule.cli.measures import measure, report
 from chainrule.cli.pipeline import Pipeline
-from chainrule.cli.preparation import DIGITS, Parts, prepare
+from chainrule.cli.preparation import DIGITS, Parts, precision_note, prepare
 from chainrule.cli.progress import Progress
 from chainrule.cli.tables import bytes_text, field
 from chainrule.nn.module import Module
@@ -53,6 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     _check_activation(a.activation)
     output, replaces = _output(a)
     pipeline, parts, why = prepare(a)
+    if note := precision_note(parts["train"][0]):
+        print(f"chainrule: note: {note}", file=sys.stderr)
     if a.learning_rate is None and isinstance(optimizer, optim.Adam):
         few = min(1.0, _FEW_FEATURES / math.prod(pipeline.shape))
         optimizer.defaults["lr"] = _ADAM_RATE * math.sqrt(few)

@@ -15,6 +15,7 @@ from chainrule.data.splitting import split
 from chainrule.data.validate import (
     check_labels,
     check_lengths,
+    check_probabilities,
     check_sample_weight,
     check_targets,
     check_x,
@@ -27,6 +28,7 @@ __all__ = [
     "as_array",
     "check_labels",
     "check_lengths",
+    "check_probabilities",
     "check_sample_weight",
     "check_targets",
     "check_x",

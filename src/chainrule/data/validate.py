@@ -178,9 +178,7 @@ def check_labels(
     return y if y.dtype.kind in "iu" else y.astype(np.int64)
 
 
-def check_probabilities(
-    data: Any, name: str = "y", dtype: npt.DTypeLike = np.float32
-) -> Array:
+def check_probabilities(data: Any, name: str = "y", dtype: npt.DTypeLike = np.float32) -> Array:
     """Class probabilities: ``(n, classes, ...)`` from 0 to 1 that add up to 1 over the classes.
 
     Args:

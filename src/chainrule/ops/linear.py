@@ -161,7 +161,7 @@ def dense(
     """A dense layer: ``y = f(x Wᵀ + b)``. Ledger F-01 to F-04, F-11, F-12 (erratum E000-01).
 
     Arguments:
-        x: ``(..., in_features)``; rows are samples.
+        x: ``(..., in_features)``; rows are samples. A list becomes an array of the weight's type.
         weight: ``(out_features, in_features)``, torch's layout.
         bias: ``(out_features,)`` or None.
         activation: a formula such as `ops.relu`, computed in the same pass and recorded in the same
@@ -177,6 +177,8 @@ def dense(
     >>> dense(np.ones((2, 3)), np.ones((4, 3)), np.zeros(4)).shape
     (2, 4)
     """
+    if type(x) is list:
+        x = np.asarray(x, weight.dtype)
     head = _head(activation, tuple(sorted(options.items())) if options else (), bias is not None)
     if bias is None:
         if not _Dense.unbiased.fits(x.shape, weight.shape):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from chainrule.array.errors import ShapeError
-from chainrule.autograd.context import Frame, state
+from chainrule.autograd.context import Frame, describe, state
 
 __all__ = ["Signature"]
 
@@ -73,7 +73,7 @@ class Signature:
                 for a, n in zip(fixed, shape[len(shape) - len(fixed) :], strict=True):
                     known.setdefault(a, n)
         frame = state.frame
-        who = f"{frame.path} {frame.module!r}".split("\n")[0] if frame is not None else name
+        who = describe(frame) or name
         for k, ((arg, axes), shape) in enumerate(zip(self.terms, shapes, strict=True)):
             if not self._matches(axes, shape, known):
                 wanted = ", ".join(str(known.get(a, a)) for a in axes)

@@ -83,8 +83,7 @@ def load(
         FileNotFoundError: if there is no such file.
     """
     if into is not None and not isinstance(into, Module):
-        what = f"the class {into.__name__}" if isinstance(into, type) else type(into).__name__
-        raise TypeError(f"into takes a model that is built already, got {what}")
+        raise TypeError(f"into takes a chainrule.nn.Module, made already; got {into!r}")
     if isinstance(classes, type):
         raise TypeError(f"classes is a list, also of one: write classes=[{classes.__name__}]")
     file = read_container(path)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from chainrule.array.errors import nearest
+from chainrule.serialize.atomic import check_writable
 from chainrule.train.history import lower_is_better
 
 if TYPE_CHECKING:

@@ -49,6 +49,7 @@ def write(trainer: Trainer, path: str | os.PathLike[str]) -> None:
             "callbacks": callbacks,
             "accumulate": trainer.accumulate,
             "layout": trainer.layout,
+            "loss": trainer.loss.name,
         },
     }
     write_container(path, arrays, metadata, kind="checkpoint")
@@ -108,6 +109,7 @@ def _check(trainer: Trainer, state: dict[str, Any], path: Any) -> None:
     for what, now, then in (
         ("optimizer", type(trainer.optimizer).__name__, state["optimizer_class"]),
         ("callbacks", wanted, saved),
+        ("loss", trainer.loss.name, state["loss"]),
         ("accumulate", trainer.accumulate, state["accumulate"]),
         ("schedule", trainer.scheduler is not None, state["schedule"] is not None),
         # the same rows in the same batches, or its place in the epoch means nothing

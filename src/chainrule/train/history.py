@@ -12,8 +12,8 @@ class History(Mapping[str, list[float]]):
     """The measurements of `Trainer.fit`: ``history["val_loss"][3]`` is that of the fourth epoch.
 
     Attributes:
-        stopped: why training ended: "epochs", "early stopping", "interrupted" or a callback's own
-            word.
+        stopped: why training ended: "epochs", "early stopping", "interrupted", "error" or a
+            callback's own word.
         seed: of the random stream, so that the run can be repeated.
         seconds: how long it took.
         best_epoch: the epoch (from 0) whose weights the model now has, where best weights were

@@ -88,9 +88,9 @@ def raw_output(output: Any, rows: int) -> Array:
 def whole(value: Any, name: str, least: int) -> int:
     """A whole number, or an error that names what came."""
     if not isinstance(value, int | np.integer) or value < least:
-        shown = repr(value) if isinstance(value, numbers.Number | str) else type(value).__name__
-        hint = "; data is one tuple, fit((x, y))" if hasattr(value, "__len__") else ""
-        raise ValueError(f"{name} must be a whole number, {least} or more, not {shown}{hint}")
+        plain = value is None or isinstance(value, numbers.Number | str)
+        shown = repr(value) if plain else f"{type(value).__name__}; data is one tuple: fit((x, y))"
+        raise ValueError(f"{name} must be a whole number, {least} or more, not {shown}")
     return int(value)
 
 
@@ -107,7 +107,7 @@ def check_parameters(model: Module, held: Iterable[Any], every: bool) -> None:
     if len(missing) == len(wanted):
         raise ValueError(
             "the optimizer holds none of the model's parameters: it belongs to another model, or "
-            "layers were replaced since. Pass one without parameters, such as cr.optim.Adam(lr=1e-3)"
+            "layers were replaced since. Pass one without any: cr.optim.Adam(lr=1e-3)"
         )
     if every and missing:
         raise ValueError(

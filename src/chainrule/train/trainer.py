@@ -83,23 +83,22 @@ class Trainer:
         seed: int | None = None,
     ) -> None:
         if not isinstance(model, Module):
-            made = f"the class {model.__name__}: make one" if isinstance(model, type) else None
-            raise TypeError(
-                f"Trainer needs a chainrule.nn.Module, got {made or type(model).__name__}"
-            )
+            raise TypeError(f"Trainer needs a chainrule.nn.Module, made already; got {model!r}")
         accumulate = whole(accumulate, "accumulate (batches per update)", 1)
-        for name, value in (("clip_norm", clip_norm), ("clip_value", clip_value)):
-            if value is not None and not (isinstance(value, numbers.Real) and value > 0):
-                raise ValueError(f"{name} must be a positive number, got {value!r}")
+        given: Any
+        for name, given in (("clip_norm", clip_norm), ("clip_value", clip_value)):
+            if given is not None and not (isinstance(given, numbers.Real) and float(given) > 0):
+                raise ValueError(f"{name} must be a positive number, got {given!r}")
         for name, given in (("metrics", metrics), ("callbacks", callbacks)):
-            if isinstance(given, str | Callback):
-                raise TypeError(f"{name} is a list, also of one: write {name}=[{given!r}]")
+            if isinstance(given, str) or not (given is None or hasattr(given, "__iter__")):
+                raise TypeError(f"{name} is a list, also of one: write {name}=[…]")
         self.model = model
         self.loss = losses.get(loss)
         if metrics is None:
             metrics = ["accuracy"] if self.loss.targets == "classes" else []
         self.metrics = [get_metric(m, from_probabilities=self.loss.probabilities) for m in metrics]
         self.callbacks = list(callbacks)
+        c: Any
         for c in self.callbacks:
             if not isinstance(c, Callback):
                 fix = f"write {c.__name__}(…)" if isinstance(c, type) else "subclass Callback"
@@ -114,9 +113,9 @@ class Trainer:
                 f"not {type(schedule).__name__}; write lambda optimizer: StepLR(optimizer, 10)"
             )
         self.clip_norm, self.clip_value, self.accumulate = clip_norm, clip_value, accumulate
-        held = getattr(optimizer, "param_groups", None)
+        held = bool(getattr(optimizer, "param_groups", None))
         self.optimizer = optim.get(optimizer, model.parameters())
-        self._bound = self.optimizer is optimizer and bool(held)  # with a choice of parameters
+        self._bound = held  # the choice of parameters is the caller's
         if seed is None:
             seed = int(default_stream().bits("trainer/seed", 1)[0] >> np.uint64(1))
         self.stream = Stream(seed)
@@ -204,7 +203,7 @@ class Trainer:
         )
         self.layout = {
             "rows": train.batches.n_samples,
-            "batches": train.batches.n_batches,
+            "batch_size": train.batches.batch_size,
             "shuffle": train.batches.shuffle,
         }
         self._first_epoch = self.epoch
@@ -496,9 +495,7 @@ class Trainer:
                 source = x if isinstance(x, Batches) else Batches(x)
             else:
                 source = Batches(check_x(x, "x", model.dtype), batch_size=batch_size)
-            outputs = [
-                raw_output(model(b.x), len(b.x)) for b in source.epoch(0, dtype=model.dtype)
-            ]
+            outputs = [raw_output(model(b.x), len(b.x)) for b in source.epoch(0, dtype=model.dtype)]
         return np.concatenate(outputs)
 
     # -- checkpoints
