@@ -101,3 +101,15 @@ def test_probabilities_add_up_to_one():
         ready((x, several))
     with pytest.raises(DataError, match="y is None"):
         ready((x, None))
+
+
+def test_binary_targets_of_one_class_and_weights_of_the_validation():
+    x, y = blobs(30)
+    one = net(sizes=(4, 8, 1))
+    for loss in ("bce", "bce_with_logits"):
+        with pytest.raises(DataError, match="all 30 labels of y are 1"):
+            ready((x, np.ones(30)), one, loss, training=True)
+        ready((x, np.full(30, 0.5)), one, loss, training=True)  # a probability is no class
+        ready((x, np.ones(30)), one, loss)
+    with pytest.raises(DataError, match="validation sample_weight holds -1"):
+        ready((x, y, np.full(30, -1.0)), name="validation")

@@ -442,14 +442,14 @@ def test_an_optimizer_that_leaves_the_model_untrained_is_refused():
         cr.Trainer(net(), optimizer=other).fit(data)
     model = net()
     trainer = cr.Trainer(model, optimizer=cr.optim.Adam(lr=1e-3))
-    model[2] = cr.nn.Dense(16, 3)
-    with pytest.raises(ValueError, match=r"does not hold 2\.weight, 2\.bias"):
+    model[3] = cr.nn.Dense(16, 3)
+    with pytest.raises(ValueError, match=r"does not hold 3\.weight, 3\.bias"):
         trainer.fit(data)
-    chosen = cr.Trainer(model, optimizer=cr.optim.Adam(model[2].parameters()), seed=0)
+    chosen = cr.Trainer(model, optimizer=cr.optim.Adam(model[3].parameters()), seed=0)
     before = model.state_dict()
     chosen.fit(data, epochs=1)
     changed = {k for k, v in model.state_dict().items() if not np.array_equal(v, before[k])}
-    assert changed == {"2.weight", "2.bias"}
+    assert changed == {"3.weight", "3.bias"}
     for p in model.parameters():
         p.requires_grad = False
     with pytest.raises(ValueError, match="no parameter of the model requires a gradient"):
@@ -463,6 +463,15 @@ def test_predict_takes_lists_of_rows_and_refuses_a_lone_row():
     for lone in (x[0], [x[0], x[1]]):
         with pytest.raises(ShapeError, match=r"shape \(3,\) for 4 samples.*pass x\[None\]"):
             trainer.predict(lone)
+
+
+def test_predict_lets_nan_through_for_any_number_of_rows():
+    x = np.ones((6, 4), np.float32)
+    x[4, 1] = np.nan
+    trainer = cr.Trainer(net())
+    for batch_size in (2, 6, 100):
+        bad = np.isnan(trainer.predict(x, batch_size=batch_size)).all(axis=1)
+        np.testing.assert_array_equal(bad, np.arange(6) == 4)
 
 
 def test_what_a_model_returns():

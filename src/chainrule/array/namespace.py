@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.array import numerics
+from chainrule.array import numerics, special
 from chainrule.array.dtypes import Array
 from chainrule.array.primitives import PRIMITIVES
 
@@ -27,6 +27,7 @@ class NumpyNamespace:
     flip = staticmethod(np.flip)
     einsum = staticmethod(np.einsum)
     take_along_axis = staticmethod(np.take_along_axis)
+    digamma = staticmethod(special.digamma)
     ones_like = staticmethod(np.ones_like)
     zeros_like = staticmethod(np.zeros_like)
 

@@ -96,7 +96,7 @@ _ROWS: tuple[Primitive, ...] = (
     _elementwise("erf", special.erf,
                  lambda xp, y, g, x: (g * (TWO_OVER_SQRT_PI * xp.exp(-(x * x))),), 2,
                  "+-1 at +-inf"),
-    _elementwise("lgamma", special.lgamma, lambda xp, y, g, x: (g * xp.polygamma(x, n=0),), 4,
+    _elementwise("lgamma", special.lgamma, lambda xp, y, g, x: (g * xp.digamma(x),), 4,
                  "inf at 0, -1, -2 ...; inf at +-inf"),
     Primitive("polygamma", lambda x, n: special.polygamma(n, x),
               lambda xp, y, g, x, n: (g * xp.polygamma(x, n=n + 1),), 32,

@@ -247,7 +247,7 @@ class Symbols:
             return call
         raise AttributeError(
             f"xp has no primitive {name!r}; formulas are element-wise with reductions and know: "
-            + ", ".join(sorted({*PRIMITIVES, "mean", "ones_like", "zeros_like"}))
+            + ", ".join(sorted({*PRIMITIVES, "digamma", "mean", "ones_like", "zeros_like"}))
         )
 
     def sum(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
@@ -261,6 +261,9 @@ class Symbols:
 
     def one_hot(self, labels: Any, like: Any, axis: int = -1) -> Any:
         return apply("one_hot", labels, like, axis=axis)
+
+    def digamma(self, x: Any) -> Any:
+        return apply("polygamma", x, n=0)
 
     def ones_like(self, x: Any) -> Any:
         return make("ones_like", (x,))

@@ -166,7 +166,7 @@ def polygamma(xp: Any, x: Any, n: int = 0) -> Any:
 @formula
 def digamma(xp: Any, x: Any) -> Any:
     """The derivative of `lgamma`."""
-    return xp.polygamma(x, n=0)
+    return xp.digamma(x)
 
 
 @formula

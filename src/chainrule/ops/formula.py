@@ -334,7 +334,7 @@ class Formula(Generic[P]):
 
     def __init__(self, text: Callable[..., Any], name: str | None = None) -> None:
         self.text = text
-        self.name = name or text.__name__
+        self.name = name or text.__name__.lstrip("_")
         signature = inspect.signature(text)
         parameters = list(signature.parameters.values())[1:]
         for p in parameters:

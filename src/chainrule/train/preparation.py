@@ -165,7 +165,7 @@ def prepare(
         )
         weights = class_weights(labels, n_classes, class_weight).astype(dtype)
     if sample_weight is not None:
-        sample_weight = check_sample_weight(sample_weight, len(x))
+        sample_weight = check_sample_weight(sample_weight, len(x), f"{prefix}sample_weight")
     batches = Batches((x, y), batch_size=batch_size, shuffle=shuffle, sample_weight=sample_weight)
     return Prepared(batches, weights, dtype, _y_dtype(loss, dtype, y))
 
@@ -178,6 +178,8 @@ def _targets(
     if loss.targets == "values":
         checked = check_targets(y, shape, name, low=loss.low, high=loss.high, dtype=dtype)
         binary = loss.high == 1.0 and (checked.size == len(checked))
+        if binary and training and checked.min() == checked.max() in (0, 1):
+            check_labels(checked.reshape(-1), 2, name, training=True)  # one class: it says so
         return checked, 2 if binary else None
     if not shape:
         raise DataError(

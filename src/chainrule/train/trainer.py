@@ -17,7 +17,7 @@ from chainrule.array.errors import DataError, NonFiniteError
 from chainrule.array.random import Stream, default_stream, use_stream
 from chainrule.autograd.context import no_grad
 from chainrule.autograd.tape import Variable
-from chainrule.data import Batches, check_x
+from chainrule.data import Batches, as_array
 from chainrule.data.sources import is_arrays
 from chainrule.diagnose.nonfinite import first_nonfinite
 from chainrule.metrics import get as get_metric
@@ -479,6 +479,8 @@ class Trainer:
     def predict(self, x: Any, batch_size: int = 1024) -> Array:
         """The model's output for x, as an array; nothing is recorded and dropout is off.
 
+        NaN in a row of x gives NaN in that row of the output.
+
         Arguments:
             x: an array ``(n, …)``, a table, or a re-iterable of batches.
             batch_size: rows computed at a time.
@@ -494,7 +496,7 @@ class Trainer:
             if isinstance(x, Batches) or not is_arrays(x):
                 source = x if isinstance(x, Batches) else Batches(x)
             else:
-                source = Batches(check_x(x, "x", model.dtype), batch_size=batch_size)
+                source = Batches(as_array(x), batch_size=batch_size)
             outputs = [raw_output(model(b.x), len(b.x)) for b in source.epoch(0, dtype=model.dtype)]
         return np.concatenate(outputs)
 
