@@ -82,7 +82,7 @@ def test_a_transformation_may_be_the_first_thing_used(first: str) -> None:
     call = {
         "grad": "cr.grad(f)(x)",
         "value_and_grad": "cr.value_and_grad(f)(x)[1]",
-        "vjp": "cr.vjp(f, x)[1](1.0)",
+        "vjp": "cr.vjp(f, x)[1](1.0)[0]",
         "jacobian": "cr.jacobian(f)(x)",
     }[first]
     code = (
