@@ -340,7 +340,7 @@ def test_a_shape_error_names_the_layer_and_the_fix() -> None:
     with pytest.raises(cr.ShapeError) as caught:
         model(np.ones((32, 3)))
     assert str(caught.value) == (
-        "model.2 Dense(128 -> 10): expected x: (..., 128), got (32, 64); the layer before it, "
+        "model.2 Dense(128 -> 10): expected x: (B, 128), got (32, 64); the layer before it, "
         "model.1, gives 64 features: make this layer take 64 or that one give 128"
     )
 

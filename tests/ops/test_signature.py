@@ -32,11 +32,14 @@ def test_letters_numbers_and_dots():
     [
         (
             ((32, 9), (4, 8), (4,)),
-            r"dense: expected x: \(\.\.\., 8\), got \(32, 9\); the data has 9",
+            r"dense: expected x: \(B, 8\), got \(32, 9\); the data has 9",
         ),
-        (((32, 2, 4), (4, 8), (4,)), r"got \(32, 2, 4\); 2 x 4 = 8: put nn\.Flatten\(\) before"),
+        (
+            ((32, 2, 4), (4, 8), (4,)),
+            r"x: \(\.\.\., 8\), got \(32, 2, 4\); 2 x 4 = 8: put nn\.Flatten\(\) before",
+        ),
         (((8, 32), (4, 8), (4,)), "it looks transposed: rows are samples"),
-        (((), (4, 8), (4,)), r"expected x: \(\.\.\., 8\), got \(\)$"),
+        (((), (4, 8), (4,)), r"expected x: \(B, 8\), got \(\)$"),
         (((2, 8), (4, 8), (5,)), r"expected b: \(4,\), got \(5,\)$"),
     ],
 )
@@ -74,7 +77,7 @@ def test_the_layer_its_path_and_the_layer_before_are_named():
     with pytest.raises(ShapeError) as caught:
         Two()(np.ones((32, 3), np.float32))
     assert str(caught.value) == (
-        "model.second Layer(128 -> 10): expected x: (..., 128), got (32, 64); the layer before it, "
+        "model.second Layer(128 -> 10): expected x: (B, 128), got (32, 64); the layer before it, "
         "model.first, gives 64 features: make this layer take 64 or that one give 128"
     )
 

@@ -76,7 +76,9 @@ class Signature:
         who = describe(frame) or name
         for k, ((arg, axes), shape) in enumerate(zip(self.terms, shapes, strict=True)):
             if not self._matches(axes, shape, known):
-                wanted = ", ".join(str(known.get(a, a)) for a in axes)
+                # one leading axis is a batch; only more of them need the dots
+                lead = "B" if len(shape) <= len(axes) else "..."
+                wanted = ", ".join(lead if a == "..." else str(known.get(a, a)) for a in axes)
                 comma = "," if len(axes) == 1 else ""
                 text = f"{who}: expected {arg}: ({wanted}{comma}), got {_show(shape)}"
                 return text + (_fix(axes, shape, known, frame) if k == 0 else "")
