@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import pytest
@@ -73,3 +74,46 @@ def test_one_switch_object_can_nest_in_itself():
         assert not cr.is_grad_enabled()
     assert cr.is_grad_enabled()
     assert Frame(Layer(), None).path == "model"
+
+
+def test_no_grad_decorates_with_and_without_parentheses():
+    x = cr.tensor([1.0], requires_grad=True)
+
+    @cr.no_grad
+    def bare(x):
+        return x * 2
+
+    @cr.no_grad()
+    def called(x):
+        return x * 2
+
+    assert bare.__name__ == "bare"
+    assert not bare(x).requires_grad
+    assert not called(x).requires_grad
+    assert cr.is_grad_enabled()
+
+
+def test_one_decorated_function_in_two_threads():
+    """Each call restores the state of its own thread, whichever ends first."""
+    after = []
+
+    @cr.no_grad()
+    def wait(entered, until):
+        entered.set()
+        assert until.wait(5)
+
+    def run(recording, entered, until):
+        with contextlib.nullcontext() if recording else cr.no_grad():
+            wait(entered, until)
+            after.append(cr.is_grad_enabled())
+
+    threads = []
+    for recording in (True, False):
+        events = threading.Event(), threading.Event()
+        threads.append((threading.Thread(target=run, args=(recording, *events)), *events))
+        threads[-1][0].start()
+        assert events[0].wait(5)
+    for thread, _, until in threads:
+        until.set()
+        thread.join()
+    assert after == [True, False]

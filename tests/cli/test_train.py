@@ -160,7 +160,7 @@ def test_options_reach_the_training(run: Run, data: Path) -> None:
 
 
 def test_no_hidden_layer(run: Run, data: Path) -> None:
-    assert metrics(run, data, "--hidden", "")["parameters"] == (2 + 1) * 3
+    assert metrics(run, data, "--hidden-sizes", "")["parameters"] == (2 + 1) * 3
 
 
 def test_patience_stops_and_keeps_the_best(run: Run, data: Path) -> None:

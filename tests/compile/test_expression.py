@@ -96,7 +96,7 @@ def test_constants_fold():
         (lambda: x + np.float64(2), "constants must be Python numbers"),
         (lambda: np.float32(2) * x, "constants must be Python numbers"),
         (lambda: xp.maximum(x, np.zeros(3)), "got ndarray.*Arrays go in as arguments"),
-        (lambda: np.exp(x), "does not support ufuncs"),
+        (lambda: np.exp(x), r"np.exp cannot be traced: .*xp.exp\(x\)"),
         (lambda: x + "1", "got str"),
         (lambda: x + None, "got NoneType"),
     ],

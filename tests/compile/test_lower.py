@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from chainrule.array.errors import ShapeError
 from chainrule.array.namespace import NUMPY
 from chainrule.array.numerics import sum_to
 from chainrule.compile.kernel import Kernel
@@ -151,7 +152,7 @@ def test_integers_stay_integers():
 
 
 def test_shapes_that_do_not_broadcast_are_an_error():
-    with pytest.raises(ValueError, match="shape mismatch"):
+    with pytest.raises(ShapeError, match=r"add: shapes \(2,\) and \(3,\) do not broadcast"):
         lower(trace(lambda xp, x, y: x + y, ["x", "y"]), [((2,), F32), ((3,), F32)])
 
 

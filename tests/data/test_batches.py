@@ -466,7 +466,7 @@ def test_empty_sources():
 
 
 def test_repr_says_what_it_holds():
-    text = repr(Batches(rows(5), batch_size=2))
+    text = repr(Batches(rows(5), 2))
     assert "n_samples=5" in text
     assert "x_shape=(3,)" in text
     assert repr(Batches(lambda: iter([]))) == "Batches(n_batches=None)"

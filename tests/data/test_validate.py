@@ -65,7 +65,9 @@ def test_message_names_count_row_and_column(small_blocks):
     x = np.zeros((50, 6), np.float32)
     x[17, 4], x[30, 0], x[49, 5] = np.nan, np.inf, -np.inf
     with pytest.raises(
-        DataError, match="x contains 3 non-finite values; the first is nan at row 17, column 4"
+        DataError,
+        match="x contains 3 non-finite values; the first is nan at row 17, column 4"
+        r"\. Remove rows with NaN or infinity",
     ):
         check_x(x)
     with pytest.raises(DataError, match=r"pixels contains .* inf at row 30, position"):

@@ -99,9 +99,9 @@ def test_wrong_arguments(kwargs: Any, error: type[Exception], text: str) -> None
 
 @pytest.mark.parametrize("n", [0, -1, True, 2.5, "3", None])
 def test_features_are_counts(n: Any) -> None:
-    with pytest.raises((TypeError, ValueError), match="Dense: in_features"):
+    with pytest.raises((TypeError, ValueError), match=r"Dense: in_features"):
         nn.Dense(n, 2)
-    with pytest.raises((TypeError, ValueError), match="Dense: out_features"):
+    with pytest.raises((TypeError, ValueError), match=r"Dense: out_features"):
         nn.Dense(2, n)
 
 
@@ -134,3 +134,9 @@ def test_repr() -> None:
     assert repr(nn.Dense(128, 10)) == "Dense(128 -> 10)"
     assert repr(nn.Dense(2, 1, False, "relu")) == "Dense(2 -> 1, relu, bias=False)"
     assert repr(nn.Dense(2, 1, activation=nn.ELU(0.5))) == "Dense(2 -> 1, elu, alpha=0.5)"
+
+
+@pytest.mark.parametrize("x", ["abc", None, np.ones((2, 3), complex), np.array([["a", "b", "c"]])])
+def test_what_is_no_array_of_numbers_raises(x) -> None:
+    with pytest.raises((TypeError, cr.ShapeError), match=r"Dense\(3 -> 2\).*(numbers|got \(\))"):
+        nn.Sequential(nn.Dense(3, 2))(x)

@@ -411,3 +411,11 @@ def test_repr() -> None:
     assert repr(nn.Sequential(nn.Dense(3, 2), nn.Sequential(nn.ReLU()))) == (
         "Sequential(\n  (0): Dense(3 -> 2)\n  (1): Sequential(\n    (0): ReLU()\n  )\n)"
     )
+
+
+def test_every_model_is_on_the_cpu() -> None:
+    model = Net()
+    assert model.to("cpu") is model
+    assert model.dtype == np.float32
+    with pytest.raises(TypeError, match="not 'cuda'"):
+        model.to("cuda")

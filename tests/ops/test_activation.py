@@ -304,3 +304,9 @@ def test_logistic_slope_at_its_midpoint():
     """L k / 4, not k (errata E003-02, E003-03)."""
     _, g, _ = value_and_derivatives("logistic", np.array([1.5]), L=3.0, k=2.0, x0=1.5)
     np.testing.assert_allclose(g, [3.0 * 2.0 / 4])
+
+
+def test_log_softmax_loses_no_digits_to_a_common_offset():
+    for dtype in (np.float32, np.float64):
+        y = ops.log_softmax(np.full((1, 3), 1e4, dtype))
+        np.testing.assert_allclose(y, -math.log(3), rtol=2 * np.finfo(dtype).eps)

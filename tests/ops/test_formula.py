@@ -325,3 +325,16 @@ def test_a_formula_in_threads():
     for t in threads:
         t.join()
     assert not errors
+
+
+def test_min_and_square_are_known_to_every_executor():
+    @cr.formula
+    def spread(xp, x):
+        return xp.square(x - xp.min(x, axis=-1, keepdims=True))
+
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    wanted = (x - x.min(-1, keepdims=True)) ** 2
+    np.testing.assert_allclose(spread(x), wanted, rtol=1e-15)
+    np.testing.assert_allclose(spread.plain(x), wanted, rtol=1e-15)
+    np.testing.assert_allclose(spread.text(RECORDED, cr.tensor(x)).numpy(), wanted, rtol=1e-15)
+    assert cr.check_gradients(spread, x)

@@ -142,5 +142,5 @@ def test_a_list_is_data_in_the_type_of_the_weights():
     y = ops.dense([[1, 2, 3]], w)
     assert y.dtype == np.float32
     np.testing.assert_allclose(y.detach().numpy(), [W @ [1, 2, 3]], rtol=1e-6)
-    with pytest.raises(ShapeError, match=r"expected x: \(\.\.\., 3\), got \(2,\)"):
+    with pytest.raises(ShapeError, match=r"expected x: \(B, 3\), got \(2,\)"):
         ops.dense([1, 2], w)

@@ -447,3 +447,43 @@ def test_one_node_per_loss():
         ops.binary_cross_entropy_with_logits(cr.tensor(A, requires_grad=True), T),
     ):
         assert all(e is None or type(e) is not tuple for e in loss._node.edges)
+
+
+CORNERS = np.array([0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 2.0, 3.0, -2.0])
+
+
+@pytest.mark.parametrize("target", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("more", [{}, {"pos_weight": np.array([2.0])}], ids=["plain", "weighted"])
+def test_cross_entropy_of_the_logit_zero_has_its_slope(torch, target, more):
+    """Where the branches for either sign meet: σ(0) - y, and σ'(0) at second order."""
+    t = np.full(CORNERS.shape, target)
+    f = torch.nn.functional.binary_cross_entropy_with_logits
+    agree(
+        three(ops.binary_cross_entropy_with_logits, CORNERS, t, **more),
+        three_torch(torch, f, CORNERS, t, **more),
+    )
+
+
+@pytest.mark.parametrize("delta", [0.5, 1.0, 2.0])
+def test_huber_where_it_turns_linear(torch, delta):
+    """|d| = δ: the slope is δ, from either side. At d = 0 the second derivative is 1."""
+    t = np.zeros(CORNERS.shape)
+    f = torch.nn.functional.huber_loss
+    ours = three(ops.huber_loss, CORNERS, t, reduction="none", delta=delta)
+    theirs = three_torch(torch, f, CORNERS, t, reduction="none", delta=delta)
+    agree(ours[:2], theirs[:2])
+    (second,) = np.diag(cr.hessian(lambda d: ops.huber_loss(d, t[:1], delta=delta))(t[:1]).numpy())
+    assert second == 1.0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("offset", [1e4, -1e4, 1e6])
+def test_a_common_offset_of_the_logits_costs_no_digits(dtype, offset):
+    x, eps = np.full((2, 3), offset, dtype), np.finfo(dtype).eps
+    soft = np.array([[0.2, 0.3, 0.5], [1.0, 0.0, 0.0]], dtype)
+    for loss in (
+        ops.cross_entropy(x, np.array([0, 2])),
+        ops.cross_entropy(x, soft),
+        ops.cross_entropy(x, np.array([0, 2]), label_smoothing=0.1),
+    ):
+        assert abs(loss - math.log(3)) < 4 * eps

@@ -155,10 +155,10 @@ def test_state_resumes_in_the_middle(name: str, options: dict[str, Any]) -> None
     for _ in range(7):
         schedule.step()
         half.step()
-    state = json.loads(json.dumps([first.state_dict()["groups"], half.state_dict()]))
+    state = json.loads(json.dumps([first.state_dict()["param_groups"], half.state_dict()]))
     second = optimizer(0.9)
     resumed = make(second, **options)
-    second.load_state_dict({**second.state_dict(), "groups": state[0]})
+    second.load_state_dict({**second.state_dict(), "param_groups": state[0]})
     resumed.load_state_dict(state[1])
     for _ in range(8):
         assert schedule.get_last_lr() == resumed.get_last_lr()

@@ -171,7 +171,7 @@ def test_state_resumes_bit_for_bit(kind: str, options: dict[str, Any], dtype: An
     train(optimizer2, params2, range(5, 9))
     same(values(params), values(params2))
     again = optimizer2.state_dict()
-    assert again["groups"] == optimizer.state_dict()["groups"]
+    assert again["param_groups"] == optimizer.state_dict()["param_groups"]
     for name, a in optimizer.state_dict()["state"].items():
         np.testing.assert_array_equal(a, again["state"][name])
 
@@ -205,17 +205,21 @@ def test_states_that_do_not_fit_change_nothing() -> None:
     cases: list[tuple[dict[str, Any], type[Exception], str]] = [
         (sgd, ValueError, "no betas, eps, amsgrad; it is of another optimizer than Adam"),
         (other, ValueError, r"groups of \[2\] parameters, this Adam of \[4\]"),
-        ({"groups": []}, ValueError, "state, steps missing"),
+        ({"param_groups": []}, ValueError, "state, steps missing"),
         (broken(state={**arrays, "0.m": np.zeros(7)}), cr.ShapeError, r"0.m has shape \(7,\)"),
         (broken(state={k: v for k, v in arrays.items() if k != "2.v"}), ValueError, "lacks 2.v"),
         (broken(state={**arrays, "9.m": np.zeros(7)}), ValueError, "parameter 9; this Adam has 4"),
-        (broken(groups=[{**good["groups"][0], "lr": -1.0}]), ValueError, "lr must be 0 or more"),
+        (
+            broken(param_groups=[{**good["param_groups"][0], "lr": -1.0}]),
+            ValueError,
+            "lr must be 0 or more",
+        ),
     ]
     for state, error, message in cases:
         with pytest.raises(error, match=message):
             optimizer.load_state_dict(state)
         now = optimizer.state_dict()
-        assert now["groups"] == good["groups"]
+        assert now["param_groups"] == good["param_groups"]
         assert now["steps"] == good["steps"]
         for name, a in arrays.items():
             np.testing.assert_array_equal(a, now["state"][name])
@@ -224,7 +228,7 @@ def test_states_that_do_not_fit_change_nothing() -> None:
 def test_names_are_kept() -> None:
     model = cr.nn.Sequential(cr.nn.Dense(2, 1))
     optimizer = cr.optim.SGD(model.named_parameters())
-    assert optimizer.state_dict()["groups"][0]["param_names"] == ["0.weight", "0.bias"]
+    assert optimizer.state_dict()["param_groups"][0]["param_names"] == ["0.weight", "0.bias"]
 
 
 # -- errors ---------------------------------------------------------------------------------------

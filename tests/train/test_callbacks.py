@@ -39,7 +39,7 @@ def run(values: list[float], callback: Any, name: str = "val_loss") -> Any:
 
 def test_early_stopping_restores_the_best():
     trainer, script = run([3, 2, 1, 2, 3, 4, 5, 0.5], EarlyStopping(patience=2))
-    assert len(trainer.history.rows) == 6
+    assert len(trainer.history.rows) == 5  # two without improvement
     assert trainer.history.stopped == "early stopping"
     assert trainer.history.best_epoch == 2
     for name, v in trainer.model.state_dict().items():
@@ -52,12 +52,22 @@ def test_scores_are_better_when_larger():
     np.testing.assert_array_equal(trainer.model.state_dict()["0.bias"], script.weights[1]["0.bias"])
 
 
+@pytest.mark.parametrize(("patience", "epochs"), [(0, 2), (1, 2), (3, 4)])
+def test_patience_counts_the_epochs_without_improvement(patience: int, epochs: int):
+    trainer, _ = run([1, 2, 3, 4, 5, 6], EarlyStopping(patience=patience))
+    assert len(trainer.history.rows) == epochs
+
+
+def test_no_callbacks_may_be_written_as_none():
+    assert cr.Trainer(net(), callbacks=None, regularizers=None).callbacks == []
+
+
 def test_min_delta_and_no_restore():
     trainer, script = run(
         [1.0, 0.99, 0.98, 0.97], EarlyStopping(patience=1, min_delta=0.1, restore_best=False)
     )
-    assert len(trainer.history.rows) == 3
-    np.testing.assert_array_equal(trainer.model.state_dict()["0.bias"], script.weights[2]["0.bias"])
+    assert len(trainer.history.rows) == 2
+    np.testing.assert_array_equal(trainer.model.state_dict()["0.bias"], script.weights[1]["0.bias"])
 
 
 def test_without_validation_val_loss_means_loss():

@@ -74,6 +74,23 @@ def test_resume_is_the_uninterrupted_run(
     same(whole, again)
 
 
+def test_resume_without_the_callbacks_that_only_looked_on(tmp_path: Any) -> None:
+    path = tmp_path / "a.ckpt"
+    whole = trainer(path, -1)
+    whole.fit(blobs(), epochs=3)
+    trainer(path, 9, every_steps=9).fit(blobs(), epochs=3)
+    went_on = trainer(path, -1)
+    kept = went_on.callbacks[:1]
+    went_on.callbacks = [cr.callbacks.LambdaCallback(), *kept]
+    went_on.fit(blobs(), epochs=3, resume=path)
+    same(whole, went_on)
+    went_on.callbacks = []  # the best weights would be lost
+    with pytest.raises(
+        FileFormatError, match=r"callbacks \['EarlyStopping'\], this trainer has \[\]"
+    ):
+        went_on.fit(blobs(), epochs=3, resume=path)
+
+
 def test_checkpoint_is_a_model_file(tmp_path: Any) -> None:
     t = trainer(tmp_path / "a.ckpt", -1)
     t.fit(blobs(), epochs=1)

@@ -44,6 +44,21 @@ def test_weights_per_class_follow_labels_and_probabilities():
     np.testing.assert_array_equal(binary.weight(next(binary.epoch(0))), np.where(y[:16] > 0, 3, 1))
 
 
+@pytest.mark.parametrize("weights", [{0: 1.0, 2: 5.0}, [1.0, 1.0, 5.0]])
+def test_weights_per_class_of_batches(weights: Any) -> None:
+    x, y = blobs(30)
+    for target in (y, np.eye(3)[y]):
+        for data in ([(x, target)], cr.data.Batches((x, target), batch_size=30)):
+            p = ready(data, net().double(), class_weight=weights)
+            found = p.weight(next(p.epoch(0)))
+            np.testing.assert_array_equal(found, np.array([1, 1, 5])[y])
+            assert found.dtype == np.float64
+    p = ready([(x, y)], class_weight=[1.0, 2.0])
+    first = int(np.argmax(y == 2))
+    with pytest.raises(DataError, match=f"label 2 at row {first}, .* class 0 to 1"):
+        p.weight(next(p.epoch(0)))
+
+
 def test_targets_take_the_shape_of_the_output():
     x, y = blobs(30)
     p = ready((x, y.astype(float)), net(sizes=(4, 8, 1)), "mse")
@@ -58,7 +73,10 @@ def test_targets_take_the_shape_of_the_output():
         ("four", {}, "tuple of 4"),
         ("twice", {"sample_weight": np.ones(30)}, "twice"),
         ("batches", {"class_weight": "balanced"}, "batches"),
-        ("batches", {"class_weight": {0: 1.0}}, "list"),
+        ("batches", {"class_weight": {0: -1.0}}, "class_weight is -1.0 for class 0"),
+        ("batches", {"class_weight": {"cat": 1.0}}, "'cat'"),
+        ("batches", {"class_weight": 2.0}, "one weight per class"),
+        ("Batches", {"sample_weight": np.ones(30)}, r"Batches\(\(x, y\), sample_weight"),
         ("negative", {}, "sample_weight"),
     ],
 )
@@ -69,6 +87,7 @@ def test_refusals(data: str, kw: Any, words: str) -> None:
         "four": (x, y, y, y),
         "twice": (x, y, np.ones(30)),
         "batches": [(x, y)],
+        "Batches": cr.data.Batches((x, y)),
         "negative": (x, y, -np.ones(30)),
     }
     with pytest.raises(DataError, match=words):

@@ -24,6 +24,8 @@ def test_lines_without_a_terminal(capsys: Any) -> None:
     q = Progress(None, 3, 10)
     q.epoch(0, {"loss": 0.5, "seconds": 1.0})
     q.say("words")
+    assert capsys.readouterr().err == "words\n"
+    Progress(False, 3, 10).say("words")
     assert capsys.readouterr().err == ""
 
 

@@ -299,7 +299,7 @@ def test_ctrl_c_finishes_the_step_and_says_so():
             if step == 40: os.kill(os.getpid(), signal.SIGINT)
     best = cr.callbacks.BestWeights("loss")
     t = cr.Trainer(cr.nn.Sequential(cr.nn.Dense(4, 3)), callbacks=[Press(), best], seed=0)
-    h = t.fit((x, y), epochs=1000, verbose=True)
+    h = t.fit((x, y), epochs=1000)
     assert h.stopped == "interrupted" and t.step in (40, 41), (h.stopped, t.step)
     assert all((v == best._weights[k]).all() for k, v in t.model.state_dict().items())
     print("ok", h.best_epoch)
@@ -309,7 +309,7 @@ def test_ctrl_c_finishes_the_step_and_says_so():
     )
     assert out.returncode == 0, out.stderr
     assert out.stdout.startswith("ok")
-    assert "interrupted after step" in out.stderr
+    assert out.stderr.startswith("interrupted after step")  # not a terminal: this line alone
     assert "best weights" in out.stderr
 
 

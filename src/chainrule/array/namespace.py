@@ -28,6 +28,7 @@ class NumpyNamespace:
     einsum = staticmethod(np.einsum)
     take_along_axis = staticmethod(np.take_along_axis)
     digamma = staticmethod(special.digamma)
+    square = staticmethod(np.square)
     ones_like = staticmethod(np.ones_like)
     zeros_like = staticmethod(np.zeros_like)
 
@@ -48,6 +49,9 @@ class NumpyNamespace:
     def mean(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
         total = np.sum(x, axis=axis, keepdims=keepdims)
         return total / (x.size // max(total.size, 1) if x.size else 0)
+
+    def min(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        return np.min(x, axis=axis, keepdims=keepdims)
 
     def sum_to(self, x: Any, like: Any) -> Any:
         return numerics.sum_to(x, np.shape(like))

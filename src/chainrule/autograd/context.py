@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, overload
 
 __all__ = ["Frame", "describe", "enable_grad", "is_grad_enabled", "no_grad", "state"]
 
@@ -56,10 +56,16 @@ def is_grad_enabled() -> bool:
     return state.enabled
 
 
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
 class _Grad(contextlib.ContextDecorator):
     def __init__(self, enabled: bool) -> None:
         self._enabled = enabled
         self._before: list[bool] = []
+
+    def _recreate_cm(self) -> _Grad:
+        return _Grad(self._enabled)  # a decorated function may run in several threads at once
 
     def __enter__(self) -> None:
         self._before.append(state.enabled)
@@ -69,8 +75,14 @@ class _Grad(contextlib.ContextDecorator):
         state.enabled = self._before.pop()
 
 
-def no_grad() -> _Grad:
+@overload
+def no_grad() -> _Grad: ...
+@overload
+def no_grad(function: _F) -> _F: ...
+def no_grad(function: Any = None) -> Any:
     """Nothing is recorded inside; as a context or a decorator. For prediction and updates.
+
+    ``@no_grad`` and ``@no_grad()`` are the same.
 
     >>> import chainrule as cr
     >>> x = cr.tensor([1.0], requires_grad=True)
@@ -78,7 +90,8 @@ def no_grad() -> _Grad:
     ...     (x * 2).requires_grad
     False
     """
-    return _Grad(False)
+    context = _Grad(False)
+    return context if function is None else context(function)
 
 
 def enable_grad() -> _Grad:

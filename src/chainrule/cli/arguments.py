@@ -140,6 +140,7 @@ def _train(p: argparse.ArgumentParser) -> None:
     g = p.add_argument_group("model")
     g.add_argument(
         "--hidden",
+        "--hidden-sizes",
         type=_widths,
         metavar="N,N",
         default=None,

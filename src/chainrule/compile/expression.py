@@ -35,7 +35,6 @@ class Expr:
     """A symbolic value. Build with `SYMBOLS` or Python's operators, not by hand."""
 
     __slots__ = ("__weakref__", "args", "attrs", "op")
-    __array_ufunc__ = None  # NumPy must not swallow a symbol into an object array
 
     op: str
     args: tuple[Any, ...]
@@ -46,6 +45,15 @@ class Expr:
             return str(self.args[0])
         inside = [repr(a) for a in self.args] + [f"{k}={v!r}" for k, v in self.attrs]
         return f"{self.op}({', '.join(inside)})"
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """NumPy must not swallow a symbol into an object array."""
+        if any(isinstance(a, np.ndarray | np.generic) for a in inputs):
+            return apply(ufunc.__name__, *inputs)  # raises: a constant of the wrong type
+        raise TypeError(
+            f"np.{ufunc.__name__} cannot be traced: a formula uses its first argument, such as "
+            f"xp.{ufunc.__name__ if hasattr(SYMBOLS, ufunc.__name__) else 'sum'}(x)"
+        )
 
     @property
     def shape(self) -> _Shape:
@@ -78,7 +86,8 @@ class Expr:
 
     def __float__(self) -> float:
         raise TypeError(
-            "a formula must not read its values: float(), int() and math.* cannot be traced"
+            "a formula must not read its values: float(), int() and math.* cannot be traced; "
+            "write xp.exp(x) for math.exp(x)"
         )
 
     __int__: Any = __float__
@@ -233,6 +242,10 @@ def _simplify(op: str, args: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
     return None
 
 
+#: What `xp` has beside the primitives.
+_COMPOSED = ("digamma", "mean", "min", "ones_like", "square", "zeros_like")
+
+
 class Symbols:
     """The namespace `xp` in which a text runs to be traced."""
 
@@ -247,7 +260,7 @@ class Symbols:
             return call
         raise AttributeError(
             f"xp has no primitive {name!r}; formulas are element-wise with reductions and know: "
-            + ", ".join(sorted({*PRIMITIVES, "digamma", "mean", "ones_like", "zeros_like"}))
+            + ", ".join(sorted({*PRIMITIVES, *_COMPOSED}))
         )
 
     def sum(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
@@ -264,6 +277,12 @@ class Symbols:
 
     def digamma(self, x: Any) -> Any:
         return apply("polygamma", x, n=0)
+
+    def min(self, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+        return -self.max(-x, axis, keepdims)
+
+    def square(self, x: Any) -> Any:
+        return x * x
 
     def ones_like(self, x: Any) -> Any:
         return make("ones_like", (x,))

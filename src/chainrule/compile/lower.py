@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from chainrule.array.dtypes import DType, default_dtype, is_float
+from chainrule.array.errors import ShapeError
 from chainrule.array.primitives import PRIMITIVES
 from chainrule.compile.expression import Expr, Program, make, walk
 
@@ -241,7 +242,14 @@ class _Lowering:
             with np.errstate(all="ignore"):
                 value = row.numpy(*args, **dict(attrs))
             return bool(value) if row.kind == "test" else float(value)
-        shape = np.broadcast_shapes(*map(self.shape, args))
+        shapes = [self.shape(a) for a in args]
+        try:
+            shape = np.broadcast_shapes(*shapes)
+        except ValueError:
+            raise ShapeError(
+                f"{op}: shapes {' and '.join(str(s) for s in shapes if s)} do not broadcast; axes "
+                "are matched from the last, and must be equal or 1"
+            ) from None
         args = self.unbroadcast(args, shape)
         inner = tuple(_before_broadcast(a) for a in args)
         if np.broadcast_shapes(*map(self.shape, inner)) != shape and inner != args:

@@ -106,8 +106,8 @@ class Batches:
     def __init__(
         self,
         source: Any,
-        *,
         batch_size: int = 32,
+        *,
         shuffle: bool = False,
         transform: Callable[..., Any] | None = None,
         prefetch: int = 0,

@@ -389,6 +389,6 @@ def _check_finite(array: Array, name: str, dtype: npt.DTypeLike, columns: list[s
             )
         raise DataError(
             f"{name} contains {count} non-finite {values}; the first is {value} at "
-            f"{place(index, columns)}. Remove such rows (keep those where numpy.isfinite holds), "
-            f"or impute them."
+            f"{place(index, columns)}. Remove rows with NaN or infinity (keep those where "
+            f"numpy.isfinite holds), or impute them."
         )

@@ -304,7 +304,11 @@ class Module:
 
         Raises:
             TypeError: if `dtype` is not a floating type.
+
+        ``to("cpu")`` changes nothing: that is where every model is.
         """
+        if isinstance(dtype, str) and dtype == "cpu":
+            return self
         try:
             dtype = np.dtype(dtype)
         except TypeError:

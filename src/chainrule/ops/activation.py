@@ -14,7 +14,7 @@ from typing import Any
 
 from chainrule.ops.elementwise import sigmoid, tanh
 from chainrule.ops.formula import FORMULAS, formula
-from chainrule.ops.reduction import logsumexp
+from chainrule.ops.reduction import peak
 
 __all__ = [
     "elu", "gelu", "identity", "leaky_relu", "log_softmax", "logistic", "relu", "selu",
@@ -192,7 +192,8 @@ def _softmax_vjp(xp: Any, inputs: Any, y: Any, g: Any, axis: int) -> Any:
 def log_softmax(xp: Any, x: Any, axis: int = -1) -> Any:
     """``x - log Σ_j e^{x_j}`` along `axis`: finite for every finite x, where ``log(softmax(x))`` is
     not."""
-    return x - logsumexp(x, axis=axis, keepdims=True)
+    shifted = x - peak(xp, x, axis)  # first, so that a common offset costs no digits
+    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 
 
 @log_softmax.override(saves="y")

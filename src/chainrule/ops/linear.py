@@ -177,8 +177,8 @@ def dense(
     >>> dense(np.ones((2, 3)), np.ones((4, 3)), np.zeros(4)).shape
     (2, 4)
     """
-    if type(x) is list:
-        x = np.asarray(x, weight.dtype)
+    if type(x) is not np.ndarray and not isinstance(x, Variable):
+        x = np.asarray(x)
     head = _head(activation, tuple(sorted(options.items())) if options else (), bias is not None)
     if bias is None:
         if not _Dense.unbiased.fits(x.shape, weight.shape):
@@ -202,6 +202,8 @@ def _same_type(*args: Any) -> tuple[Any, ...]:
             f"example x.astype({str(dtype)!r}) or "
             f"model.{'double' if x._data.dtype == np.float64 else 'float'}()"
         )
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"{describe(state.frame) or 'dense'}: x must hold numbers, not {x.dtype}")
     return (x.astype(dtype), *args[1:])
 
 

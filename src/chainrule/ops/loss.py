@@ -14,7 +14,7 @@ from chainrule.array.errors import DataError, ShapeError, nearest
 from chainrule.autograd.tape import Variable
 from chainrule.ops.activation import log_softmax
 from chainrule.ops.formula import Formula, formula
-from chainrule.ops.reduction import logsumexp
+from chainrule.ops.reduction import peak
 
 __all__ = [
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "huber_loss",
@@ -134,7 +134,8 @@ def _huber(
 ) -> Any:
     d = input - target
     a = xp.abs(d)
-    near = xp.minimum(a, delta)  # the branch not taken must not overflow
+    # the branch not taken must not overflow; d itself, because |d| has no slope at 0
+    near = xp.where(a <= delta, d, 0.0)
     return _reduce(
         xp, xp.where(a <= delta, 0.5 * (near * near), delta * (a - 0.5 * delta)), reduction, weight
     )
@@ -203,8 +204,8 @@ def _bce_logits(
     pos_weight: Any = None,
     reduction: str = "mean",
 ) -> Any:
-    # softplus(-x) = -log σ(x)
-    soft = xp.log1p(xp.exp(-xp.abs(input)))
+    # log(1 + e^-|x|); |x| by branches, so that both terms of the loss take the same one at 0
+    soft = xp.log1p(xp.exp(xp.where(input <= 0.0, input, -input)))
     if pos_weight is None:
         loss = xp.where(input <= 0.0, 0.0, input) - input * target + soft
     else:
@@ -243,10 +244,13 @@ def _class_loss(
     logits: bool = True,
 ) -> Any:
     """Cross entropy with class indices, per row; `weight` is per row."""
+    norm = 0.0
+    if logits:  # shifted before the difference is taken: a common offset costs no digits
+        input = input - peak(xp, input, axis)
+        norm = xp.log(xp.sum(xp.exp(input), axis=axis, keepdims=True))
     picked = xp.sum(
         xp.where(xp.one_hot(labels, input, axis=axis), input, 0.0), axis=axis, keepdims=True
     )
-    norm = logsumexp(input, axis=axis, keepdims=True) if logits else 0.0
     loss = norm - picked
     if label_smoothing:
         rest = norm - xp.mean(input, axis=axis, keepdims=True)

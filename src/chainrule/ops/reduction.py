@@ -67,6 +67,12 @@ def std(xp: Any, x: Any, axis: Any = None, keepdims: bool = False, correction: f
     return xp.where(xp.equal(v, 0.0), 0.0, xp.sqrt(xp.where(xp.equal(v, 0.0), 1.0, v)))
 
 
+def peak(xp: Any, x: Any, axis: Any) -> Any:
+    """What to subtract before exponentials: the largest entry where it is finite; a constant."""
+    top = xp.stop_gradient(xp.max(x, axis=axis, keepdims=True))
+    return xp.where(xp.isfinite(top), top, 0.0)
+
+
 @formula
 def logsumexp(xp: Any, x: Any, axis: Any = -1, keepdims: bool = False) -> Any:
     """``log Σ exp(x)`` over `axis`, shifted by the largest entry so that nothing overflows.
@@ -77,8 +83,7 @@ def logsumexp(xp: Any, x: Any, axis: Any = -1, keepdims: bool = False) -> Any:
     >>> float(logsumexp(np.array([1000.0, 1000.0])))
     1000.6931471805599
     """
-    top = xp.stop_gradient(xp.max(x, axis=axis, keepdims=True))
-    top = xp.where(xp.isfinite(top), top, 0.0)
+    top = peak(xp, x, axis)
     total = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
     if keepdims:
         return total

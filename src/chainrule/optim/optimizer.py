@@ -317,10 +317,10 @@ class Optimizer:
         """All that is needed to go on bit for bit.
 
         Returns:
-            ``{"groups": [options and "params": numbers], "steps": [per parameter], "state":
-            {"0.m": array, …}}``. Everything but the arrays under ``"state"`` can be written as
-            JSON. Parameters are numbered in the order of the groups; the arrays are copies in the
-            parameter's shape and dtype.
+            ``{"param_groups": [options and "params": numbers], "steps": [per parameter],
+            "state": {"0.m": array, …}}``. Everything but the arrays under ``"state"`` can be
+            written as JSON. Parameters are numbered in the order of the groups; the arrays are
+            copies in the parameter's shape and dtype.
         """
         kept = self._kept()
         groups, start = [], 0
@@ -331,7 +331,7 @@ class Optimizer:
             start += count
         params = list(self._all())
         return {
-            "groups": groups,
+            "param_groups": groups,
             "steps": [kept[id(p)][0] if id(p) in kept else 0 for p in params],
             "state": {
                 f"{k}.{name}": np.array(value)
@@ -350,12 +350,12 @@ class Optimizer:
             ShapeError: if an array has not its parameter's shape.
         """
         kind, params = type(self).__name__, list(self._all())
-        missing = {"groups", "steps", "state"} - set(state)
+        missing = {"param_groups", "steps", "state"} - set(state)
         if missing:
             raise ValueError(
                 f"this is no state of an optimizer: {', '.join(sorted(missing))} missing"
             )
-        saved = [{**group} for group in state["groups"]]
+        saved = [{**group} for group in state["param_groups"]]
         counts = [len(group.pop("params")) for group in saved]
         own = [len(group["params"]) for group in self.param_groups]
         if counts != own or len(state["steps"]) != len(params):

@@ -138,7 +138,7 @@ class EarlyStopping(BestWeights):
 
     Arguments:
         monitor, min_delta, mode: as in `BestWeights`.
-        patience: epochs without improvement that are allowed.
+        patience: so many epochs in a row without improvement end training, as in Keras; 0 is 1.
         restore_best: put the best weights back at the end (the default).
 
     >>> import chainrule as cr
@@ -161,7 +161,7 @@ class EarlyStopping(BestWeights):
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Logs) -> None:
         super().on_epoch_end(trainer, epoch, logs)
-        if self.waited > self.patience or not math.isfinite(self._value(logs)):
+        if self.waited >= max(self.patience, 1) or not math.isfinite(self._value(logs)):
             trainer.stop = "early stopping"
 
     def on_fit_end(self, trainer: Trainer) -> None:

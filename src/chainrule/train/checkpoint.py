@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from chainrule.array.errors import FileFormatError
 from chainrule.serialize.container import read_container, write_container
 from chainrule.serialize.model import architecture_of
+from chainrule.train.callbacks import Callback
 
 if TYPE_CHECKING:
     from chainrule.train.trainer import Trainer
@@ -22,7 +23,7 @@ def write(trainer: Trainer, path: str | os.PathLike[str]) -> None:
     optimizer = trainer.optimizer.state_dict()
     arrays.update((f"optimizer.{k}", v) for k, v in optimizer["state"].items())
     callbacks = []
-    for k, c in enumerate(trainer.callbacks):
+    for k, c in enumerate(_with_state(trainer)):
         values, own = c.state()
         callbacks.append({"class": type(c).__name__, "values": values})
         arrays.update((f"callback.{k}.{name}", v) for name, v in own.items())
@@ -92,7 +93,7 @@ def read(trainer: Trainer, path: str | os.PathLike[str]) -> int:
         running._kept = [(kept.get("y"), kept["output"], kept.get("weight"))]
         running.rows = len(kept["output"])
     trainer.partial = running.batch > 0
-    for k, (c, saved) in enumerate(zip(trainer.callbacks, state["callbacks"], strict=True)):
+    for k, (c, saved) in enumerate(zip(_with_state(trainer), state["callbacks"], strict=True)):
         prefix = f"{k}."
         own = {
             n.removeprefix(prefix): a
@@ -103,8 +104,13 @@ def read(trainer: Trainer, path: str | os.PathLike[str]) -> int:
     return running.batch
 
 
+def _with_state(trainer: Trainer) -> list[Callback]:
+    """The callbacks that keep something. The others may differ when a run is resumed."""
+    return [c for c in trainer.callbacks if type(c).state is not Callback.state]
+
+
 def _check(trainer: Trainer, state: dict[str, Any], path: Any) -> None:
-    wanted = [type(c).__name__ for c in trainer.callbacks]
+    wanted = [type(c).__name__ for c in _with_state(trainer)]
     saved = [c["class"] for c in state["callbacks"]]
     for what, now, then in (
         ("optimizer", type(trainer.optimizer).__name__, state["optimizer_class"]),

@@ -144,7 +144,7 @@ def _custom(function: Callable[..., Any]) -> Loss:
         if shape != output.shape[:1]:
             raise ShapeError(
                 f"loss {name} returned shape {shape}; expected one number, or one value per "
-                f"sample, {tuple(output.shape[:1])}"
+                f"sample, {tuple(output.shape[:1])}; end it with .mean(), or with .mean(axis=1)"
             )
         if weight is None:
             return per_sample.mean()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,9 +51,17 @@ class Prepared:
         if self.class_weight is None:
             return batch.weight
         labels = np.asarray(batch.y)
-        if labels.ndim > 1 and labels.shape[1:] == self.class_weight.shape:
+        if labels.ndim > 1 and labels.shape[1] > 1:
             labels = labels.argmax(axis=1)
-        rows = self.class_weight[labels.reshape(len(labels), -1)[:, 0].astype(np.intp)]
+        labels = labels.reshape(len(labels), -1)[:, 0].astype(np.intp)
+        last = len(self.class_weight) - 1
+        if labels.max(initial=0) > last or labels.min(initial=0) < 0:  # of a stream, unread so far
+            row = int(((labels > last) | (labels < 0)).argmax())
+            raise DataError(
+                f"batch {batch.index}: y holds label {labels[row]} at row {row}, and class_weight "
+                f"reaches from class 0 to {last}; give one weight per class"
+            )
+        rows = self.class_weight[labels]
         return rows if batch.weight is None else rows * batch.weight
 
 
@@ -137,11 +145,17 @@ def prepare(
     dtype = model.dtype
     prefix = f"{name} " if name else ""
     if isinstance(data, Batches):
-        return Prepared(data, _class_weight_of_batches(class_weight), dtype, _y_dtype(loss, dtype))
+        if sample_weight is not None:
+            raise DataError(
+                "sample_weight belongs to the Batches here: Batches((x, y), sample_weight=…)"
+            )
+        return Prepared(
+            data, _class_weight_of_batches(class_weight, dtype), dtype, _y_dtype(loss, dtype)
+        )
     if not is_arrays(data):
         batches = Batches(data, batch_size=batch_size, sample_weight=sample_weight)
         return Prepared(
-            batches, _class_weight_of_batches(class_weight), dtype, _y_dtype(loss, dtype)
+            batches, _class_weight_of_batches(class_weight, dtype), dtype, _y_dtype(loss, dtype)
         )
     if not isinstance(data, tuple) or len(data) not in (2, 3):
         count = f"a tuple of {len(data)}" if isinstance(data, tuple) else type(data).__name__
@@ -203,17 +217,17 @@ def _y_dtype(loss: Loss, dtype: Any, y: Any = None) -> Any:
     return dtype if loss.targets == "values" or (y is not None and y.dtype.kind == "f") else None
 
 
-def _class_weight_of_batches(class_weight: Any) -> Any:
+def _class_weight_of_batches(class_weight: Any, dtype: Any) -> Any:
     if class_weight is None:
         return None
     if isinstance(class_weight, str):
         raise DataError(
             f"class_weight={class_weight!r} needs the labels of the whole set, and the data comes "
-            "as batches: pass "
-            "one weight per class"
+            "as batches: pass one weight per class, or a dict"
         )
-    if isinstance(class_weight, dict):
-        raise DataError(
-            "with data that comes as batches, class_weight is a list of one weight per class"
-        )
-    return np.asarray(class_weight, np.float32)
+    if isinstance(class_weight, Mapping):
+        known = [k for k in class_weight if isinstance(k, numbers.Integral)]
+        n_classes = 1 + int(max(known, default=0))
+    else:
+        n_classes = np.asarray(class_weight).size
+    return class_weights((), n_classes, class_weight).astype(dtype)

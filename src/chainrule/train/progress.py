@@ -21,13 +21,14 @@ class Progress:
     speed.
 
     Arguments:
-        verbose: None shows the bar and lines on a terminal and nothing elsewhere; True always
-            prints the lines; False nothing.
+        verbose: None shows the bar and lines on a terminal and elsewhere only what `say` is for;
+            True always prints the lines; False nothing.
     """
 
     def __init__(self, verbose: bool | None, epochs: int, steps: int | None, done: int = 0) -> None:
         terminal = sys.stderr.isatty()
         self.lines = terminal if verbose is None else verbose
+        self.silent = verbose is False
         self.epochs = epochs
         self._bar: Any = None
         if self.lines and terminal:
@@ -66,7 +67,8 @@ class Progress:
             )
 
     def say(self, text: str) -> None:
-        if self.lines:
+        """What a person must know though nothing else is shown, such as an interruption."""
+        if not self.silent:
             self._write(text)
 
     def _write(self, line: str) -> None:

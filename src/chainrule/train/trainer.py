@@ -74,8 +74,8 @@ class Trainer:
         loss: Any = "cross_entropy",
         optimizer: Any = "adam",
         metrics: Sequence[Any] | None = None,
-        callbacks: Iterable[Callback] = (),
-        regularizers: Iterable[Callable[[Module], Any]] = (),
+        callbacks: Iterable[Callback] | None = None,
+        regularizers: Iterable[Callable[[Module], Any]] | None = None,
         schedule: Any = None,
         clip_norm: float | None = None,
         clip_value: float | None = None,
@@ -97,13 +97,13 @@ class Trainer:
         if metrics is None:
             metrics = ["accuracy"] if self.loss.targets == "classes" else []
         self.metrics = [get_metric(m, from_probabilities=self.loss.probabilities) for m in metrics]
-        self.callbacks = list(callbacks)
+        self.callbacks = list(callbacks or ())
         c: Any
         for c in self.callbacks:
             if not isinstance(c, Callback):
                 fix = f"write {c.__name__}(…)" if isinstance(c, type) else "subclass Callback"
                 raise TypeError(f"callbacks holds {c!r}, which is not a Callback; {fix}")
-        self.regularizers = list(regularizers)
+        self.regularizers = list(regularizers or ())
         self.schedule = schedule
         if isinstance(schedule, str):
             lr_scheduler.check(schedule)
@@ -173,7 +173,8 @@ class Trainer:
                 layer. The model keeps the best weights so far where a callback tracks them.
 
         Ctrl-C finishes the step, restores the best weights a callback tracks, and returns; the
-        history says ``stopped == "interrupted"``. A second Ctrl-C stops at once.
+        history says ``stopped == "interrupted"``, and standard error too unless `verbose` is False.
+        A second Ctrl-C stops at once.
         """
         epochs = whole(epochs, "epochs", 0)
         check_parameters(self.model, self._trained(), every=not self._bound)
