@@ -270,3 +270,15 @@ def test_errors() -> None:
     with pytest.raises(ValueError, match="0 <= n"):
         stream.permutation("p", -1)
     assert stream.state()["counters"] == {}, "a refused draw takes no step"
+
+
+def test_a_stream_can_be_copied_and_pickled():
+    import copy
+    import pickle
+
+    stream = Stream(3)
+    stream.bits("a", 2)
+    for other in (copy.deepcopy(stream), pickle.loads(pickle.dumps(stream))):
+        assert other.state() == stream.state()
+    twin = copy.deepcopy(stream)
+    np.testing.assert_array_equal(twin.bits("a", 4), stream.bits("a", 4))

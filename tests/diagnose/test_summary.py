@@ -185,3 +185,8 @@ def test_a_model_without_parameters() -> None:
 def test_an_array_is_no_shape():
     with pytest.raises(TypeError, match=r"array of shape \(5, 6\); pass \(6,\)"):
         summary(Net(), np.ones((5, 6), np.float32))
+
+
+def test_a_leading_none_is_the_batch():
+    model = nn.Sequential(nn.Dense(4, 3))
+    assert summary(model, (None, 4)) == summary(model, (4,))

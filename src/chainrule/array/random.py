@@ -67,6 +67,9 @@ class Stream:
     def __repr__(self) -> str:
         return f"Stream(seed={self._seed})"
 
+    def __reduce__(self) -> Any:
+        return _restored, (self.state(),)  # a lock cannot be copied
+
     @property
     def seed(self) -> int:
         """The seed in use, whether given or taken from the operating system."""
@@ -249,6 +252,12 @@ class Stream:
         """n 32-bit halves of the words, the low half of each word first."""
         words = self.bits(path, (n + 1) // 2, step=step)
         return words.astype("<u8", copy=False).view("<u4")[:n]
+
+
+def _restored(state: Mapping[str, Any]) -> Stream:
+    stream = Stream(0)
+    stream.load_state(state)
+    return stream
 
 
 _THREAD = threading.local()

@@ -176,6 +176,9 @@ def _shapes(given: Any) -> list[tuple[int, ...]]:
             f"input_shape is the shape of one sample, got an array of shape {given.shape}; pass "
             f"{tuple(given.shape[1:])}"
         )
+    given = tuple(given)
+    if given[:1] == (None,):  # Keras's way of writing the batch
+        given = given[1:]
     return [tuple(map(operator.index, given))]
 
 
