@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import hashlib
 import math
 import operator
 import os
@@ -106,6 +105,7 @@ class Stream:
         """n random 64-bit words.
 
         >>> from numpy.random import Philox
+        >>> import hashlib
         >>> key = np.frombuffer(hashlib.blake2b(b"0/a", digest_size=16).digest(), "<u8")
         >>> words = Philox(key=key, counter=[0, 0, 0, 5]).random_raw(3)
         >>> bool((Stream(0).bits("a", 3, step=5) == words).all())
@@ -116,7 +116,9 @@ class Stream:
             if step is None:
                 step = self._counters.get(path, 0)
                 self._counters[path] = step + 1
-        digest = hashlib.blake2b(f"{seed}/{path}".encode(), digest_size=16).digest()
+        from hashlib import blake2b  # here, because it loads OpenSSL: 3 ms of every import
+
+        digest = blake2b(f"{seed}/{path}".encode(), digest_size=16).digest()
         return _philox_words(np.frombuffer(digest, "<u8"), _checked_step(step), n)
 
     def uniform(

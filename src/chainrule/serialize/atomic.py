@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import platform
 import re
@@ -167,7 +166,9 @@ def _create(temporary: str, directory: str) -> BinaryIO:
 def _prefix(name: str) -> str:
     """How the temporaries of the file `name` begin on this host; the owner's pid follows."""
     if len(os.fsencode(name)) > 180:  # a file name has at most 255 bytes
-        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+        from hashlib import sha256  # here, because it loads OpenSSL
+
+        name = sha256(os.fsencode(name)).hexdigest()
     # A pid means something on its own host only, and directories are shared over networks.
     host = zlib.crc32(platform.node().encode("utf-8", "surrogateescape"))
     return f".{name}.{host:08x}-"

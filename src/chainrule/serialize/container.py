@@ -17,7 +17,6 @@ What makes it ours stands in the header's `__metadata__`, a map of strings:
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -109,6 +108,12 @@ class Container:
     library_version: str
 
 
+def _sha256(data: bytes = b"") -> Any:
+    from hashlib import sha256  # here, because it loads OpenSSL: 3 ms of every import
+
+    return sha256(data)
+
+
 def write_container(
     path: str | os.PathLike[str],
     tensors: Mapping[str, Array],
@@ -167,7 +172,7 @@ def write_container(
             f"names, shapes and metadata take {len(text):,} bytes; a file holds {_MAX_HEADER:,}: "
             "put large things into tensors"
         )
-    digest = hashlib.sha256()
+    digest = _sha256()
     with atomic_write(path) as file:
         for block in (len(text).to_bytes(8, "little"), text):
             file.write(block)
@@ -435,7 +440,7 @@ def _read_data(
     claimed = about.get("digest", "")
     if ours and not re.fullmatch("[0-9a-f]{64}", claimed):
         _fail(path, f"damaged: expected a digest of 64 hexadecimal digits, got {_show(claimed)}")
-    digest = hashlib.sha256(header.raw.replace(claimed.encode(), _BLANK.encode()) if ours else b"")
+    digest = _sha256(header.raw.replace(claimed.encode(), _BLANK.encode()) if ours else b"")
     tensors: dict[str, Array] = {}
     for name, code, shape in header.tensors:
         array = np.empty(shape, f"<{code}")

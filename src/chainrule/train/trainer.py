@@ -20,10 +20,9 @@ from chainrule.autograd.tape import Variable
 from chainrule.data import Batches, as_array
 from chainrule.data.sources import is_arrays
 from chainrule.diagnose.nonfinite import first_nonfinite
-from chainrule.metrics import get as get_metric
 from chainrule.nn.module import Module
 from chainrule.optim import lr_scheduler
-from chainrule.train import checkpoint, losses
+from chainrule.train import losses
 from chainrule.train.callbacks import Callback, Checkpoint
 from chainrule.train.history import History, as_row
 from chainrule.train.interrupt import Interrupt
@@ -96,6 +95,8 @@ class Trainer:
         self.loss = losses.get(loss)
         if metrics is None:
             metrics = ["accuracy"] if self.loss.targets == "classes" else []
+        from chainrule.metrics import get as get_metric  # with first use, not with the import
+
         self.metrics = [get_metric(m, from_probabilities=self.loss.probabilities) for m in metrics]
         self.callbacks = list(callbacks or ())
         c: Any
@@ -507,6 +508,8 @@ class Trainer:
     def save_checkpoint(self, path: str | os.PathLike[str]) -> None:
         """Write model, optimizer, schedule, random stream, history and position, so that training
         can go on."""
+        from chainrule.train import checkpoint  # with first use, not with the import
+
         checkpoint.write(self, path)
 
     def _resume(self, resume: Any, train: Prepared, batch_size: int) -> int:
@@ -523,6 +526,8 @@ class Trainer:
                 return 0
             resume = own
         self.resumed = True
+        from chainrule.train import checkpoint
+
         return checkpoint.read(self, resume)
 
 
