@@ -52,7 +52,13 @@ def describe(frame: Frame | None) -> str:
 
 
 def is_grad_enabled() -> bool:
-    """Whether operations are recorded in this thread."""
+    """Whether operations are recorded in this thread; False inside `no_grad`.
+
+    >>> import chainrule as cr
+    >>> with cr.no_grad():
+    ...     cr.is_grad_enabled()
+    False
+    """
     return state.enabled
 
 

@@ -147,7 +147,12 @@ def _closes_over_tape(y: Any, xs: Sequence[Any]) -> bool:
 def value_and_grad(
     f: Callable[..., Any], argnums: int | Sequence[int] = 0
 ) -> Callable[..., tuple[Any, Any]]:
-    """A function that returns ``(f(x), gradient)``; see `grad`."""
+    """A function that returns ``(f(x), gradient)``; see `grad`.
+
+    >>> import chainrule as cr
+    >>> cr.value_and_grad(lambda x: x**3)(2.0)
+    (tensor(8.), tensor(12.))
+    """
 
     @functools.wraps(f)
     def wrapped(*args: Any, **kwargs: Any) -> tuple[Any, Any]:

@@ -37,6 +37,12 @@ class Batch:
         weight: sample weights, ``(B,)``, or None.
         index: the batch's place in its epoch, from 0. An interrupted epoch continues with
             ``epoch(e, start_batch=index + 1)``.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> batch = next(cr.data.Batches((np.zeros((5, 2)), np.arange(5)), batch_size=2).epoch(0))
+    >>> batch.x.shape, batch.y, batch.weight, batch.index
+    ((2, 2), array([0, 1]), None, 0)
     """
 
     x: Array

@@ -30,7 +30,12 @@ _EXACT = 2**53
 
 
 class UndefinedMetricWarning(UserWarning):
-    """A metric is 0/0 on this data: no such sample was predicted, or none exists."""
+    """A metric is 0/0 on this data: no such sample was predicted, or none exists.
+
+    >>> import chainrule as cr
+    >>> issubclass(cr.metrics.UndefinedMetricWarning, UserWarning)
+    True
+    """
 
 
 @dataclass(frozen=True)

@@ -230,19 +230,40 @@ class Precision(_OfCounts):
     """Streaming :func:`precision_score`, with its options (``average="samples"`` excepted).
 
     Whether the targets are binary is judged by all labels seen, when ``compute`` is called.
+
+    >>> import chainrule as cr
+    >>> precision = cr.metrics.Precision()
+    >>> precision.update([0, 1, 0], [0, 1, 1])
+    >>> precision.compute()
+    0.5
     """
 
     name = _metric = "precision"
 
 
 class Recall(_OfCounts):
-    """Streaming :func:`recall_score`; options as :class:`Precision`."""
+    """Streaming :func:`recall_score`; options as :class:`Precision`.
+
+    >>> import chainrule as cr
+    >>> recall = cr.metrics.Recall()
+    >>> recall.update([0, 1, 1], [0, 1, 0])
+    >>> recall.compute()
+    0.5
+    """
 
     name = _metric = "recall"
 
 
 class F1(_OfCounts):
-    """Streaming :func:`f1_score`; options as :class:`Precision`."""
+    """Streaming :func:`f1_score`; options as :class:`Precision`.
+
+    >>> import chainrule as cr
+    >>> f1 = cr.metrics.F1()
+    >>> f1.update([0, 1, 1], [0, 1, 0])
+    >>> f1.update([1], [1])
+    >>> f1.compute()
+    0.8
+    """
 
     name, _metric = "f1", "f-score"
 

@@ -88,56 +88,104 @@ class ReLU(Activation):
 
 
 class LeakyReLU(Activation):
-    """``x`` above 0, ``negative_slope · x`` up to 0. Ledger A-06; `chainrule.ops.leaky_relu`."""
+    """``x`` above 0, ``negative_slope · x`` up to 0. Ledger A-06; `chainrule.ops.leaky_relu`.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.nn.LeakyReLU(0.1)(np.array([-1.0, 2.0]))
+    array([-0.1,  2. ])
+    """
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         super().__init__(ops.leaky_relu, negative_slope=negative_slope)
 
 
 class ELU(Activation):
-    """``x`` above 0, ``α (e^x - 1)`` up to 0. Ledger A-08; see `chainrule.ops.elu`."""
+    """``x`` above 0, ``α (e^x - 1)`` up to 0. Ledger A-08; see `chainrule.ops.elu`.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.nn.ELU()(np.array([-1.0, 2.0]))
+    array([-0.63212056,  2.        ])
+    """
 
     def __init__(self, alpha: float = 1.0) -> None:
         super().__init__(ops.elu, alpha=alpha)
 
 
 class SELU(Activation):
-    """``λ elu(x, α)``, which keeps mean 0 and variance 1. Ledger A-10; see `chainrule.ops.selu`."""
+    """``λ elu(x, α)``, which keeps mean 0 and variance 1. Ledger A-10; see `chainrule.ops.selu`.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.nn.SELU()(np.array([-1.0, 2.0]))
+    array([-1.11133074,  2.10140197])
+    """
 
     def __init__(self) -> None:
         super().__init__(ops.selu)
 
 
 class GELU(Activation):
-    """``x Φ(x)``, exact or ``approximate="tanh"``. Ledger A-11, A-12; see `chainrule.ops.gelu`."""
+    """``x Φ(x)``, exact or ``approximate="tanh"``. Ledger A-11, A-12; see `chainrule.ops.gelu`.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.nn.GELU()(np.array([-1.0, 2.0]))
+    array([-0.15865525,  1.95449974])
+    """
 
     def __init__(self, approximate: str = "none") -> None:
         super().__init__(ops.gelu, approximate=approximate)
 
 
 class SiLU(Activation):
-    """``x σ(x)`` (swish). Ledger A-13; see `chainrule.ops.silu`."""
+    """``x σ(x)`` (swish). Ledger A-13; see `chainrule.ops.silu`.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.nn.SiLU()(np.array([-1.0, 2.0]))
+    array([-0.26894142,  1.76159416])
+    """
 
     def __init__(self) -> None:
         super().__init__(ops.silu)
 
 
 class Tanh(Activation):
-    """``tanh(x)``. Ledger A-04; see `chainrule.ops.tanh`."""
+    """``tanh(x)``. Ledger A-04; see `chainrule.ops.tanh`.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.nn.Tanh()(np.array([-1.0, 2.0]))
+    array([-0.76159416,  0.96402758])
+    """
 
     def __init__(self) -> None:
         super().__init__(ops.tanh)
 
 
 class Sigmoid(Activation):
-    """``1 / (1 + e^{-x})``. Ledger A-02; see `chainrule.ops.sigmoid`."""
+    """``1 / (1 + e^{-x})``. Ledger A-02; see `chainrule.ops.sigmoid`.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.nn.Sigmoid()(np.array([-1.0, 2.0]))
+    array([0.26894142, 0.88079708])
+    """
 
     def __init__(self) -> None:
         super().__init__(ops.sigmoid)
 
 
 class Softplus(Activation):
-    """``log(1 + e^{βx}) / β``; see `chainrule.ops.softplus`."""
+    """``log(1 + e^{βx}) / β``; see `chainrule.ops.softplus`.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.nn.Softplus()(np.array([-1.0, 2.0]))
+    array([0.31326169, 2.12692801])
+    """
 
     def __init__(self, beta: float = 1.0) -> None:
         super().__init__(ops.softplus, beta=beta)
@@ -147,6 +195,12 @@ class Softmax(Activation):
     """``e^{x_i} / Σ_j e^{x_j}`` along `axis`. Ledger A-15; see `chainrule.ops.softmax`.
 
     Not before `chainrule.ops.cross_entropy`, which takes the scores themselves.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.nn.Softmax()(np.array([[0.0, 0.0], [1000.0, 0.0]]))
+    array([[0.5, 0.5],
+           [1. , 0. ]])
     """
 
     def __init__(self, axis: int = -1) -> None:
@@ -154,7 +208,14 @@ class Softmax(Activation):
 
 
 class LogSoftmax(Activation):
-    """``x - log Σ_j e^{x_j}`` along `axis`; see `chainrule.ops.log_softmax`."""
+    """``x - log Σ_j e^{x_j}`` along `axis`; see `chainrule.ops.log_softmax`.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.nn.LogSoftmax()(np.array([[0.0, 0.0], [1000.0, 0.0]]))
+    array([[-6.93147181e-01, -6.93147181e-01],
+           [ 0.00000000e+00, -1.00000000e+03]])
+    """
 
     def __init__(self, axis: int = -1) -> None:
         super().__init__(ops.log_softmax, axis=axis)

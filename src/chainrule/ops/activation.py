@@ -31,7 +31,13 @@ SATURATED = 1000.0
 @formula
 def identity(xp: Any, x: Any) -> Any:
     """``x``: the linear activation, through which the error signal passes unchanged. Ledger
-    A-01."""
+    A-01.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.identity(np.array([-1.0, 0.0, 2.0]))
+    array([-1.,  0.,  2.])
+    """
     return x * 1.0
 
 
@@ -56,6 +62,11 @@ def leaky_relu(xp: Any, x: Any, negative_slope: float = 0.01) -> Any:
     """``x`` above 0, ``negative_slope · x`` up to 0. Ledger A-06; Maas et al. 2013.
 
     The slope is torch's default (Keras: 0.3); the derivative at 0 is the slope.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.leaky_relu(np.array([-1.0, 0.0, 2.0]), negative_slope=0.1)
+    array([-0.1,  0. ,  2. ])
     """
     return xp.where(x <= 0.0, negative_slope * x, x)
 
@@ -66,6 +77,11 @@ def elu(xp: Any, x: Any, alpha: float = 1.0) -> Any:
     2016.
 
     Values lie in (-α, ∞); the derivative at 0 is α, as in torch.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.elu(np.array([-1.0, 0.0, 2.0]))
+    array([-0.63212056,  0.        ,  2.        ])
     """
     return xp.where(x <= 0.0, alpha * xp.expm1(xp.minimum(x, 0.0)), x)
 
@@ -83,6 +99,11 @@ def selu(xp: Any, x: Any) -> Any:
 
     α = 1.6732632423543772, λ = 1.0507009873554805; the derivative at 0 is λα, as in torch
     (E004-08).
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.selu(np.array([-1.0, 0.0, 2.0]))
+    array([-1.11133074,  0.        ,  2.10140197])
     """
     return SELU_LAMBDA * elu(x, alpha=SELU_ALPHA)
 
@@ -92,6 +113,11 @@ def softplus(xp: Any, x: Any, beta: float = 1.0) -> Any:
     """``log(1 + e^{βx}) / β`` as ``max(x, 0) + log1p(e^{-|βx|}) / β``, which overflows nowhere.
 
     Equal to torch's within rounding; torch returns x itself above its threshold. Dugas et al. 2001.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.softplus(np.array([-np.inf, 0.0, 1000.0]))
+    array([0.00000000e+00, 6.93147181e-01, 1.00000000e+03])
     """
     rest = xp.log1p(xp.exp(-xp.abs(beta * x)))
     return xp.where(x <= 0.0, 0.0, x) + (rest if beta == 1 else rest / beta)
@@ -168,6 +194,11 @@ def logistic(xp: Any, x: Any, L: float = 1.0, k: float = 1.0, x0: float = 0.0) -
     """``L / (1 + e^{-k (x - x0)})``: limit L, steepness k, midpoint x0. Ledger A-03; Verhulst 1845.
 
     Its slope at x0 is ``L k / 4`` (errata E003-02, E003-03).
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.logistic(np.array([1.0, 3.0]), L=10.0, k=2.0, x0=1.0)
+    array([5.       , 9.8201379])
     """
     return L * xp.sigmoid(k * (x - x0))
 
@@ -178,6 +209,12 @@ def softmax(xp: Any, x: Any, axis: int = -1) -> Any:
     1990.
 
     Its vjp is ``y ⊙ (g - Σ g y)``: the Jacobian ``diag(y) - y yᵀ`` is never formed.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.softmax(np.array([[0.0, 0.0], [1000.0, 0.0]]))
+    array([[0.5, 0.5],
+           [1. , 0. ]])
     """
     e = xp.exp(x - xp.stop_gradient(xp.max(x, axis=axis, keepdims=True)))
     return e / xp.sum(e, axis=axis, keepdims=True)
@@ -191,7 +228,14 @@ def _softmax_vjp(xp: Any, inputs: Any, y: Any, g: Any, axis: int) -> Any:
 @formula
 def log_softmax(xp: Any, x: Any, axis: int = -1) -> Any:
     """``x - log Σ_j e^{x_j}`` along `axis`: finite for every finite x, where ``log(softmax(x))`` is
-    not."""
+    not.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.log_softmax(np.array([[0.0, 0.0], [1000.0, 0.0]]))
+    array([[-6.93147181e-01, -6.93147181e-01],
+           [ 0.00000000e+00, -1.00000000e+03]])
+    """
     shifted = x - peak(xp, x, axis)  # first, so that a common offset costs no digits
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 

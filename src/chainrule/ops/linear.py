@@ -208,5 +208,15 @@ def _same_type(*args: Any) -> tuple[Any, ...]:
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """torch's name for `dense` without activation: ``x Wᵀ + b``."""
+    """torch's name for `dense` without activation: ``x Wᵀ + b``. Ledger F-01.
+
+    x is ``(..., I)``, `weight` ``(O, I)`` and `bias` ``(O,)`` or None; the result is ``(..., O)``.
+
+    Raises:
+        ShapeError: names the shapes that do not fit.
+
+    >>> import numpy as np
+    >>> linear(np.ones((1, 3)), np.ones((2, 3)), np.array([0.0, 1.0]))
+    array([[3., 4.]])
+    """
     return dense(x, weight, bias)

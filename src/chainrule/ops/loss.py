@@ -360,7 +360,14 @@ def nll_loss(
     ignore_index: int = -100,
 ) -> Any:
     """``-x[target]`` of *log*-probabilities x, as in torch. Ledger L-16 (erratum E004-04). As
-    `cross_entropy`."""
+    `cross_entropy`.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> log_p = cr.ops.log_softmax(np.zeros((1, 2)))
+    >>> round(float(cr.ops.nll_loss(log_p, np.array([1]))), 4)  # log 2
+    0.6931
+    """
     _check_reduction(reduction)
     input, target = _arrays(input, target)
     axis = 0 if len(input.shape) == 1 else axis % len(input.shape)

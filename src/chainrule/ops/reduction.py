@@ -29,19 +29,39 @@ def sum(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 @formula
 def mean(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """The mean over `axis`."""
+    """The mean over `axis` (an int, a tuple, or None for all).
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.mean(np.array([[1.0, 3.0], [5.0, 7.0]]), axis=1)
+    array([2., 6.])
+    """
     return xp.mean(x, axis=axis, keepdims=keepdims)
 
 
 @formula
 def max(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """The largest over `axis`, NaN if there is one; ties share the gradient equally."""
+    """The largest over `axis`, NaN if there is one; ties share the gradient equally.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.max(np.array([[1.0, 3.0], [5.0, 2.0]]), axis=1)
+    array([3., 5.])
+    >>> cr.grad(cr.ops.max)(np.array([2.0, 1.0, 2.0]))
+    tensor([0.5, 0. , 0.5], dtype=float64)
+    """
     return xp.max(x, axis=axis, keepdims=keepdims)
 
 
 @formula
 def min(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """The smallest over `axis`, NaN if there is one; ties share the gradient equally."""
+    """The smallest over `axis`, NaN if there is one; ties share the gradient equally.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.min(np.array([[1.0, 3.0], [5.0, 2.0]]), axis=1)
+    array([1., 2.])
+    """
     return -xp.max(-x, axis=axis, keepdims=keepdims)
 
 
@@ -50,7 +70,14 @@ amax, amin = max, min
 
 @formula
 def var(xp: Any, x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Any:
-    """The variance ``Σ (x - mean)² / (n - correction)``; correction 0 as in NumPy (1: unbiased)."""
+    """The variance ``Σ (x - mean)² / (n - correction)``; correction 0 as in NumPy (1: unbiased).
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> x = np.array([1.0, 3.0])
+    >>> float(cr.ops.var(x)), float(cr.ops.var(x, correction=1))
+    (1.0, 2.0)
+    """
     d = x - xp.mean(x, axis=axis, keepdims=True)
     total = xp.sum(d * d, axis=axis, keepdims=keepdims)
     if axis is None:
@@ -62,7 +89,13 @@ def var(xp: Any, x: Any, axis: Any = None, keepdims: bool = False, correction: f
 
 @formula
 def std(xp: Any, x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Any:
-    """The standard deviation, the root of `var`; its derivative at 0 is taken as 0."""
+    """The standard deviation, the root of `var`; its derivative at 0 is taken as 0.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> float(cr.ops.std(np.array([1.0, 5.0])))
+    2.0
+    """
     v = var(x, axis=axis, keepdims=keepdims, correction=correction)
     return xp.where(xp.equal(v, 0.0), 0.0, xp.sqrt(xp.where(xp.equal(v, 0.0), 1.0, v)))
 
@@ -117,26 +150,60 @@ def _raw(x: Any) -> Any:
 
 
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
-    """The index of the largest entry, a plain integer array off the tape."""
+    """The index of the largest entry, a plain integer array off the tape; the first of equal ones.
+
+    `axis` None counts through the flattened array. NaN is the largest, as in NumPy.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.argmax(np.array([[1.0, 3.0], [5.0, 2.0]]), axis=1)
+    array([1, 0])
+    """
     return np.argmax(_raw(x), axis=axis, keepdims=keepdims)
 
 
 def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
-    """The index of the smallest entry, a plain integer array off the tape."""
+    """The index of the smallest entry, a plain integer array off the tape; the first of equal ones.
+
+    `axis` None counts through the flattened array. NaN is the smallest, as in NumPy.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.argmin(np.array([[1.0, 3.0], [5.0, 2.0]]), axis=1)
+    array([0, 1])
+    """
     return np.argmin(_raw(x), axis=axis, keepdims=keepdims)
 
 
 def argsort(x: Any, axis: int = -1) -> Any:
     """The indices that sort x, a plain integer array off the tape; equal entries keep their
-    order."""
+    order.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.argsort(np.array([3.0, 1.0, 2.0]))
+    array([1, 2, 0])
+    """
     return np.argsort(_raw(x), axis=axis, kind="stable")
 
 
 def any(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """Whether any entry is true, off the tape."""
+    """Whether any entry over `axis` is true (not 0), off the tape.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.any(np.array([[True, False], [False, False]]), axis=1)
+    array([ True, False])
+    """
     return np.any(_raw(x), axis=axis, keepdims=keepdims)
 
 
 def all(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """Whether every entry is true, off the tape."""
+    """Whether every entry over `axis` is true (not 0), off the tape.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.all(np.array([[True, True], [True, False]]), axis=1)
+    array([ True, False])
+    """
     return np.all(_raw(x), axis=axis, keepdims=keepdims)

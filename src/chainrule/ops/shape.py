@@ -117,7 +117,16 @@ _permute: _Linear = _Linear(
 
 
 def permute_dims(x: Any, axes: Sequence[int] | None = None) -> Any:
-    """x with its axes in another order (reversed by default)."""
+    """x with its axes in another order (reversed by default).
+
+    Raises:
+        ShapeError: if `axes` does not name each axis once.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.permute_dims(np.zeros((2, 3, 4)), (2, 0, 1)).shape
+    (4, 2, 3)
+    """
     x = _data(x)
     n = len(_shape(x))
     order = range(n)[::-1] if axes is None else axes
@@ -128,7 +137,13 @@ def permute_dims(x: Any, axes: Sequence[int] | None = None) -> Any:
 
 
 def transpose(x: Any, *axes: Any) -> Any:
-    """NumPy's transpose: all axes reversed, or in the order given."""
+    """NumPy's transpose: all axes reversed, or in the order given.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.transpose(np.zeros((2, 3, 4))).shape
+    (4, 3, 2)
+    """
     order: Any = axes
     if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], tuple | list)):
         order = axes[0]
@@ -136,7 +151,13 @@ def transpose(x: Any, *axes: Any) -> Any:
 
 
 def swapaxes(x: Any, a: int, b: int) -> Any:
-    """x with two axes exchanged."""
+    """x with two axes exchanged; either may count from the end.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.swapaxes(np.zeros((2, 3, 4)), 0, -1).shape
+    (4, 3, 2)
+    """
     n = len(_shape(x))
     a, b = _axis(a, n), _axis(b, n)
     order = list(range(n))
@@ -145,7 +166,13 @@ def swapaxes(x: Any, a: int, b: int) -> Any:
 
 
 def matrix_transpose(x: Any) -> Any:
-    """The last two axes exchanged."""
+    """The last two axes exchanged: ``(..., M, N)`` to ``(..., N, M)``.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.matrix_transpose(np.zeros((2, 3, 4))).shape
+    (2, 4, 3)
+    """
     return swapaxes(x, -1, -2)
 
 
@@ -263,7 +290,17 @@ concat = concatenate
 
 
 def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
-    """Join arrays of one shape along a new axis."""
+    """Join arrays of one shape along a new axis.
+
+    Raises:
+        ShapeError: if the shapes differ.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.stack([np.zeros(2), np.ones(2)])
+    array([[0., 0.],
+           [1., 1.]])
+    """
     xs = [_data(a) for a in arrays]
     shapes = {_shape(x) for x in xs}
     if len(shapes) != 1:
@@ -317,7 +354,13 @@ _flip: _Linear = _Linear(
 
 
 def flip(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
-    """x in reverse order along `axis` (all by default)."""
+    """x in reverse order along `axis` (all by default).
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.flip(np.array([1.0, 2.0, 3.0]))
+    array([3., 2., 1.])
+    """
     return apply(_flip, _data(x), axis=axis)[0]
 
 
@@ -329,7 +372,13 @@ _roll: _Linear = _Linear(
 
 
 def roll(x: Any, shift: int, axis: int = 0) -> Any:
-    """x moved round by `shift` places along `axis`."""
+    """x moved round by `shift` places along `axis`; what leaves one end comes in at the other.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.roll(np.array([1.0, 2.0, 3.0]), 1)
+    array([3., 1., 2.])
+    """
     return apply(_roll, _data(x), shift=shift, axis=axis)[0]
 
 
@@ -341,7 +390,13 @@ _cumsum: _Linear = _Linear(
 
 
 def cumsum(x: Any, axis: int | None = None) -> Any:
-    """Running sums along `axis` (of the flattened array by default, as in NumPy)."""
+    """Running sums along `axis` (of the flattened array by default, as in NumPy).
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.cumsum(np.array([1.0, 2.0, 3.0]))
+    array([1., 3., 6.])
+    """
     x = _data(x)
     if axis is None:
         x, axis = reshape(x, -1), 0
@@ -379,7 +434,13 @@ def take_along_axis(x: Any, index: Any, axis: int) -> Any:
 
 
 def sort(x: Any, axis: int = -1) -> Any:
-    """x in ascending order along `axis`; the gradient goes back to where each value came from."""
+    """x in ascending order along `axis`; the gradient goes back to where each value came from.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.sort(np.array([3.0, 1.0, 2.0]))
+    array([1., 2., 3.])
+    """
     return take_along_axis(x, argsort(x, axis), axis)
 
 
@@ -399,17 +460,37 @@ def topk(x: Any, k: int, axis: int = -1) -> tuple[Any, Any]:
 
 
 def repeat(x: Any, repeats: int, axis: int) -> Any:
-    """Each entry `repeats` times along `axis`."""
+    """Each entry `repeats` times along `axis`; its gradients are summed.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.repeat(np.array([1.0, 2.0]), 2, axis=0)
+    array([1., 1., 2., 2.])
+    """
     axis = _axis(axis, len(_shape(x)))
     index = np.repeat(np.arange(_shape(x)[axis]), repeats)
     return getitem(x, (*(slice(None),) * axis, index))
 
 
 def tril(x: Any, k: int = 0) -> Any:
-    """The lower triangle of the last two axes, zero elsewhere."""
+    """The lower triangle of the last two axes, zero elsewhere; `k` moves the diagonal up.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.tril(np.ones((2, 2)))
+    array([[1., 0.],
+           [1., 1.]])
+    """
     return e.where(np.tril(np.ones(_shape(x)[-2:], bool), k), x, 0.0)
 
 
 def triu(x: Any, k: int = 0) -> Any:
-    """The upper triangle of the last two axes, zero elsewhere."""
+    """The upper triangle of the last two axes, zero elsewhere; `k` moves the diagonal up.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.triu(np.ones((2, 2)))
+    array([[1., 1.],
+           [0., 1.]])
+    """
     return e.where(np.triu(np.ones(_shape(x)[-2:], bool), k), x, 0.0)

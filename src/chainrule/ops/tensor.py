@@ -505,7 +505,12 @@ def from_numpy(a: Array) -> Tensor:
 
 
 def asarray(data: Any, dtype: Any = None) -> Tensor:
-    """`data` as a tensor, itself if it is one already of that type."""
+    """`data` as a tensor, itself if it is one already of that type.
+
+    >>> import chainrule as cr
+    >>> cr.asarray([1.0, 2.0])
+    tensor([1., 2.])
+    """
     if isinstance(data, Tensor):
         return data if dtype is None or data.dtype == dtype else data.astype(dtype)
     return Tensor(data, dtype)

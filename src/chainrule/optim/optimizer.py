@@ -33,6 +33,12 @@ class Rule:
             they may change at every step.
         states: the names of the arguments after ``g`` that are kept from step to step (zero at
             first).
+
+    >>> import chainrule as cr
+    >>> def sign_descent(xp, p, g, lr):
+    ...     return p - lr * xp.sign(g)
+    >>> cr.optim.Rule(sign_descent).states
+    ()
     """
 
     text: Callable[..., Any]

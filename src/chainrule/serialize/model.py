@@ -81,6 +81,16 @@ def load(
         FileFormatError: for a file that is truncated, damaged, foreign, too new, or names a class
             that is not known.
         FileNotFoundError: if there is no such file.
+
+    >>> import os, tempfile
+    >>> import chainrule as cr
+    >>> model = cr.nn.Dense(2, 3)
+    >>> path = os.path.join(tempfile.mkdtemp(), "model.safetensors")
+    >>> cr.save(model, path)
+    >>> cr.load(path)
+    Dense(2 -> 3)
+    >>> cr.load(path, into=model) is model
+    True
     """
     if into is not None and not isinstance(into, Module):
         raise TypeError(f"into takes a chainrule.nn.Module, made already; got {into!r}")

@@ -25,6 +25,16 @@ class Callback:
     step.
 
     `logs` holds the epoch's measurements: ``loss``, the metrics, ``val_…`` and ``lr``.
+
+    >>> import chainrule as cr
+    >>> class TwoEpochs(cr.callbacks.Callback):
+    ...     def on_epoch_end(self, trainer, epoch, logs):
+    ...         if epoch == 1:
+    ...             trainer.stop = "two are enough"
+    >>> trainer = cr.Trainer(cr.nn.Dense(2, 1), loss="mse")
+    >>> TwoEpochs().on_epoch_end(trainer, 1, {"loss": 0.5})  # as `fit` calls it
+    >>> trainer.stop
+    'two are enough'
     """
 
     def on_fit_start(self, trainer: Trainer) -> None:
@@ -52,7 +62,17 @@ class Callback:
 
 class LambdaCallback(Callback):
     """Functions in place of a class: ``LambdaCallback(on_epoch_end=lambda trainer, epoch, logs:
-    …)``."""
+    …)``.
+
+    Raises:
+        TypeError: for a name that is no method of `Callback`, with the nearest ones.
+
+    >>> import chainrule as cr
+    >>> tell = cr.callbacks.LambdaCallback(on_epoch_end=lambda trainer, epoch, logs: print(logs))
+    >>> trainer = cr.Trainer(cr.nn.Dense(2, 1), loss="mse")
+    >>> tell.on_epoch_end(trainer, 0, {"loss": 0.5})  # as `fit` calls it
+    {'loss': 0.5}
+    """
 
     def __init__(self, **functions: Callable[..., Any]) -> None:
         known = [n for n in dir(Callback) if n.startswith("on_")]
@@ -70,6 +90,10 @@ class BestWeights(Callback):
             data ``"val_loss"`` falls back to ``"loss"``.
         min_delta: the least change that counts as better.
         mode: ``"min"``, ``"max"`` or ``"auto"`` (losses and errors small, scores large).
+
+    >>> import chainrule as cr
+    >>> cr.callbacks.BestWeights("val_accuracy").monitor
+    'val_accuracy'
     """
 
     def __init__(
@@ -170,7 +194,12 @@ class EarlyStopping(BestWeights):
 
 
 class TimeLimit(Callback):
-    """Stop after so many seconds, at the end of a step."""
+    """Stop after so many `seconds` (a float) of one fit, at the end of a step.
+
+    >>> import chainrule as cr
+    >>> cr.callbacks.TimeLimit(3600).seconds
+    3600
+    """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -196,6 +225,10 @@ class Checkpoint(Callback):
         every_epochs: write after this many epochs (0: never).
         every_steps: also write after this many updates, in the middle of an epoch; the outputs of
             the epoch so far are then kept for its metrics.
+
+    >>> import chainrule as cr
+    >>> cr.callbacks.Checkpoint("run-{epoch}.safetensors", every_epochs=5).every_epochs
+    5
     """
 
     def __init__(
