@@ -310,10 +310,8 @@ def test_everything_public_is_documented(path: Path) -> None:
     assert bare == [], f"without a docstring in {label(path)}"
 
 
-@pytest.mark.parametrize("room", sorted(DESIGN))
+@pytest.mark.parametrize("room", sorted(r for r in DESIGN if (PACKAGE / r).is_dir()))
 def test_the_designs_names_are_reachable_once_written(room: str) -> None:
-    if not (PACKAGE / room).is_dir():
-        pytest.xfail(f"the room {room} is not written yet")
     written = {path.stem for path in sources(room)}  # a module counts too, such as lr_scheduler
     written |= {name for path in sources(room) for name, _ in public(imported(path))}
     facade = importlib.import_module("chainrule")

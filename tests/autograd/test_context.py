@@ -8,7 +8,7 @@ import threading
 import pytest
 
 import chainrule as cr
-from chainrule.autograd.context import Frame, describe, frame_of, state
+from chainrule.autograd.context import Frame, describe, state
 
 
 class Layer:
@@ -23,6 +23,17 @@ class Layer:
 
     def __repr__(self):
         return "Layer(...)\n  with more lines"
+
+
+@contextlib.contextmanager
+def frame_of(module):
+    """As `nn.Module.__call__` does it."""
+    before = state.frame
+    state.frame = Frame(module, before)
+    try:
+        yield
+    finally:
+        state.frame = before
 
 
 def test_paths_of_layers():

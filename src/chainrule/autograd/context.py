@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 __all__ = ["Frame", "describe", "enable_grad", "is_grad_enabled", "no_grad", "state"]
@@ -110,14 +110,3 @@ def enable_grad() -> _Grad:
     True
     """
     return _Grad(True)
-
-
-@contextlib.contextmanager
-def frame_of(module: Any) -> Iterator[None]:
-    """The layer `module` computes inside this block."""
-    before = state.frame
-    state.frame = Frame(module, before)
-    try:
-        yield
-    finally:
-        state.frame = before

@@ -133,8 +133,8 @@ class Node:
     """One recorded operation."""
 
     __slots__ = (
-        "attrs", "cotangent_of", "edges", "frame", "inputs", "kept_outputs", "needed", "op",
-        "outputs", "residuals", "sequence", "versions",
+        "attrs", "cotangent_of", "edges", "frame", "inputs", "needed", "op", "outputs",
+        "residuals", "sequence", "versions",
     )  # fmt: skip
 
     op: Op

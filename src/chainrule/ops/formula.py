@@ -468,9 +468,6 @@ class Formula(Generic[P]):
 
         return install
 
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else functools.partial(self, instance)
-
 
 class _Bound:
     """A formula with its attributes, as the derivative meets it in a trace."""

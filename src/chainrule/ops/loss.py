@@ -14,7 +14,6 @@ from chainrule.array.errors import DataError, ShapeError, nearest
 from chainrule.autograd.tape import Variable
 from chainrule.ops.activation import log_softmax
 from chainrule.ops.formula import Formula, formula
-from chainrule.ops.reduction import peak
 
 __all__ = [
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "huber_loss",
@@ -244,17 +243,12 @@ def _class_loss(
     logits: bool = True,
 ) -> Any:
     """Cross entropy with class indices, per row; `weight` is per row."""
-    norm = 0.0
-    if logits:  # shifted before the difference is taken: a common offset costs no digits
-        input = input - peak(xp, input, axis)
-        norm = xp.log(xp.sum(xp.exp(input), axis=axis, keepdims=True))
-    picked = xp.sum(
-        xp.where(xp.one_hot(labels, input, axis=axis), input, 0.0), axis=axis, keepdims=True
-    )
-    loss = norm - picked
+    logp = log_softmax(input, axis=axis) if logits else input
+    hit = xp.one_hot(labels, logp, axis=axis)
+    loss = -xp.sum(xp.where(hit, logp, 0.0), axis=axis, keepdims=True)
     if label_smoothing:
-        rest = norm - xp.mean(input, axis=axis, keepdims=True)
-        loss = (1.0 - label_smoothing) * loss + label_smoothing * rest
+        rest = xp.mean(logp, axis=axis, keepdims=True)
+        loss = (1.0 - label_smoothing) * loss - label_smoothing * rest
     return _reduce(
         xp, xp.squeeze(loss, axis=axis) if reduction == "none" else loss, reduction, weight
     )

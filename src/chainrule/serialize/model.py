@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +14,6 @@ from chainrule.nn.registry import build
 from chainrule.serialize.container import Container, read_container, write_container
 
 __all__ = ["architecture_of", "load", "read_metadata", "save"]
-
-M = TypeVar("M", bound=Module)
 
 
 def architecture_of(model: Module) -> dict[str, Any] | None:
