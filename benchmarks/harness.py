@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -48,6 +49,10 @@ class Peer:
         return version(self.needs) is not None
 
 
+class Unavailable(Exception):
+    """Raised by a peer that cannot do a case here, with the reason; an empty one is not shown."""
+
+
 # ---------------------------------------------------------------------------- the worker's side
 
 
@@ -63,8 +68,13 @@ def serve(build: Build, facts: Callable[[], dict[str, Any]]) -> None:
         if request["do"] == "facts":
             answer = facts()
         elif request["do"] == "prepare":
-            answer["check"], jobs[case] = build(case)
-            answer["steps"] = _calibrate(jobs[case], request["seconds"])
+            jobs.pop(case, None)
+            try:
+                answer["check"], jobs[case] = build(case)
+            except Unavailable as reason:
+                answer["unavailable"] = str(reason)
+            else:
+                answer["steps"] = _calibrate(jobs[case], request["seconds"])
         else:
             start = time.perf_counter()
             jobs[case](request["steps"])
@@ -88,12 +98,16 @@ def _calibrate(run: Callable[[int], None], seconds: float) -> int:
 # ---------------------------------------------------------------------------- the driver's side
 
 
+#: Environment variables by which kernels are chosen.
+_CHOICES = ("OPENBLAS_CORETYPE", "CHAINRULE_NATIVE")
+
+
 class Worker:
     """A process that holds one peer."""
 
     def __init__(self, script: str, peer: Peer, cpus: int | None = None) -> None:
-        # OpenBLAS's own choice unless the peer says otherwise, whatever the caller's shell has.
-        env = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"} | dict(peer.env)
+        # The libraries' own choices unless the peer says otherwise, whatever the shell has.
+        env = {k: v for k, v in os.environ.items() if k not in _CHOICES} | dict(peer.env)
         command = [sys.executable, script, "--worker", peer.name]
         self.peer = peer
         self.process = subprocess.Popen(
@@ -133,13 +147,38 @@ class Worker:
         self.process.wait()
 
 
+@contextlib.contextmanager
+def working(script: str, peers: Sequence[Peer], cpus: int | None = None) -> Iterator[list[Worker]]:
+    """A worker for each peer, closed in the end."""
+    workers: list[Worker] = []
+    try:
+        for peer in peers:
+            print(f"starting {peer.label}", file=sys.stderr)
+            workers.append(Worker(script, peer, cpus))
+        yield workers
+    finally:
+        for w in workers:
+            w.close()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one line of a table is measured with: a worker and the name of its work."""
+
+    name: str
+    label: str
+    worker: Worker
+    case: str
+
+
 @dataclass
 class Result:
-    """What one case gave: seconds a step, by peer and round."""
+    """What one case gave: seconds a step by entry and round, and what could not be measured."""
 
     case: str
     times: dict[str, list[float]]
-    checks: dict[str, list[float]]
+    labels: dict[str, str]
+    notes: list[str]
 
 
 class Neighbours:
@@ -173,36 +212,47 @@ def own_ticks() -> float:
 
 
 def measure(
-    workers: Sequence[Worker], case: str, rounds: int, seconds: float, neighbours: Neighbours
+    case: str, entries: Sequence[Entry], rounds: int, seconds: float, neighbours: Neighbours
 ) -> Result:
-    """Let every worker prepare the case, then time blocks of about `seconds`, taking turns."""
-    steps, checks = {}, {}
-    for w in workers:
-        answer = w.ask(do="prepare", case=case, seconds=seconds)
-        steps[w.peer.name], checks[w.peer.name] = answer["steps"], answer["check"]
-        w.settle()
-    times: dict[str, list[float]] = {w.peer.name: [] for w in workers}
+    """Let every worker prepare its work, then time blocks of about `seconds`, taking turns.
+
+    What does not compute what the first one computed is not timed: it would mean nothing.
+    """
+    steps: dict[str, int] = {}
+    right: list[float] | None = None
+    first, notes = "", []
+    for e in entries:
+        answer = e.worker.ask(do="prepare", case=e.case, seconds=seconds)
+        if "unavailable" in answer:
+            notes += [f"{e.label}: {answer['unavailable']}"] if answer["unavailable"] else []
+            continue
+        values = answer["check"]
+        if right is None:
+            right, first = values, e.label
+        if differ(values, right, e.worker.peer.rtol):
+            notes.append(f"{DIFFERS}: {e.label} {values}, {first} {right}")
+            continue
+        steps[e.name] = answer["steps"]
+        e.worker.settle()
+    entries = [e for e in entries if e.name in steps]
+    times: dict[str, list[float]] = {e.name: [] for e in entries}
     for _ in range(rounds):
-        for w in workers:
-            name = w.peer.name
-            with neighbours.watched(lambda w=w: _ticks(w.process.pid)):
-                taken = w.ask(do="time", case=case, steps=steps[name])["seconds"]
-            times[name].append(taken / steps[name])
-            w.settle()
-    return Result(case, times, checks)
+        for e in entries:
+            with neighbours.watched(lambda e=e: _ticks(e.worker.process.pid)):
+                taken = e.worker.ask(do="time", case=e.case, steps=steps[e.name])["seconds"]
+            times[e.name].append(taken / steps[e.name])
+            e.worker.settle()
+    return Result(case, times, {e.name: e.label for e in entries}, notes)
 
 
-def disagreements(result: Result, peers: Sequence[Peer]) -> list[str]:
-    """Peers that did not compute what the first one computed: their times would mean nothing."""
-    right = result.checks[peers[0].name]
-    found = []
-    for p in peers:
-        values = result.checks[p.name]
-        if len(values) != len(right) or any(
-            not abs(a - b) <= 1e-5 + p.rtol * abs(b) for a, b in zip(values, right, strict=True)
-        ):
-            found.append(f"{result.case}: {p.name} computed {values}, {peers[0].name} {right}")
-    return found
+#: How the note of a peer begins that computed something else.
+DIFFERS = "NOT THE SAME"
+
+
+def differ(values: Sequence[float], right: Sequence[float], rtol: float) -> bool:
+    return len(values) != len(right) or any(
+        not abs(a - b) <= 1e-5 + rtol * abs(b) for a, b in zip(values, right, strict=True)
+    )
 
 
 def _ticks(pid: int) -> Any:
@@ -279,12 +329,24 @@ def machine() -> list[str]:
         f"Machine: {model or platform.processor() or platform.machine()}{family}, {cores}, "
         f"{platform.system()} {platform.release().split('-')[0]}, {platform.machine()}",
         f"Python {platform.python_version()}; "
-        + ", ".join(f"{d} {v}" for d in _DISTRIBUTIONS if (v := version(d)) is not None),
+        + ", ".join(f"{d} {v}" for d in _DISTRIBUTIONS if (v := version(d)) is not None)
+        + f"; {compiler()}",
     ]
 
 
+def compiler() -> str:
+    """The C compiler that comes first on the path."""
+    name = next((c for c in ("cc", "gcc", "clang") if shutil.which(c)), None)
+    if name is None:
+        return "no C compiler"
+    done = subprocess.run([name, "--version"], capture_output=True, text=True)
+    return f"C compiler {done.stdout.partition(chr(10))[0]}"
+
+
 _CPU_FIELDS = ("model name", "cpu family", "model")
-_DISTRIBUTIONS = ("chainrule", "numpy", "torch", "jax", "scikit-learn")
+_DISTRIBUTIONS = (
+    "chainrule", "numpy", "torch", "jax", "keras", "scikit-learn", "onnxruntime",
+)  # fmt: skip
 
 
 def command() -> str:
@@ -325,9 +387,13 @@ def compared(measured: Mapping[str, Sequence[float]]) -> list[tuple[str, str, st
     reference = next(iter(measured.values()))
     rows = []
     for name, seconds in measured.items():
-        ratios = (a / b for a, b in zip(seconds, reference, strict=True))
-        rows.append((name, *spread(seconds), f"{statistics.median(ratios):.2f}×"))
+        rows.append((name, *spread(seconds), f"{ratio(seconds, reference):.2f}×"))
     return rows
+
+
+def ratio(seconds: Sequence[float], reference: Sequence[float]) -> float:
+    """The median of the ratios of two measurements of the same round."""
+    return statistics.median(a / b for a, b in zip(seconds, reference, strict=True))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

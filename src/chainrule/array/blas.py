@@ -19,6 +19,7 @@ from typing import Any
 __all__ = [
     "advice",
     "blas_info",
+    "cblas_addresses",
     "cpu_flags",
     "get_threads",
     "prepare_environment",
@@ -148,6 +149,24 @@ def set_threads(n: int) -> int | None:
     return before
 
 
+def cblas_addresses() -> tuple[int, int, int] | None:
+    """Where NumPy's own OpenBLAS multiplies matrices. Imports NumPy.
+
+    Returns:
+        The addresses of cblas_sgemm and cblas_dgemm in memory, and how many bits their integers
+        have, 32 or 64; None with another BLAS than OpenBLAS, or where the loaded one is not found.
+
+    >>> found = cblas_addresses()
+    >>> found is None or found[2] in (32, 64)
+    True
+    """
+    gemms = [_function(f"{letter}gemm", "cblas_") for letter in "sd"]
+    single, double = (ctypes.cast(f, ctypes.c_void_p).value if f else None for f in gemms)
+    if not single or not double:
+        return None
+    return single, double, 64 if "USE64BITINT" in (_text("get_config") or "") else 32
+
+
 def advice() -> list[str]:
     """What could make products faster on this machine, one sentence each. Imports NumPy.
 
@@ -229,12 +248,12 @@ def _openblas() -> ctypes.CDLL | None:
     return None
 
 
-def _function(name: str) -> Any | None:
+def _function(name: str, family: str = "openblas_") -> Any | None:
     """OpenBLAS's function by its name, with the prefix and suffix that some builds add."""
     library = _openblas()
     for prefix in ("scipy_", ""):
         for suffix in ("64_", ""):
-            function = getattr(library, f"{prefix}openblas_{name}{suffix}", None)
+            function = getattr(library, f"{prefix}{family}{name}{suffix}", None)
             if function is not None:
                 return function
     return None

@@ -19,7 +19,7 @@ import math
 import operator
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,6 +62,7 @@ class Stream:
             int.from_bytes(os.urandom(8), "little") >> 1 if seed is None else _checked_seed(seed)
         )
         self._counters: dict[str, int] = {}
+        self._keys: dict[str, tuple[int, int]] = {}
 
     def __repr__(self) -> str:
         return f"Stream(seed={self._seed})"
@@ -99,7 +100,7 @@ class Stream:
         seed = _checked_seed(state["seed"])
         counters = {str(path): _checked_step(step) for path, step in state["counters"].items()}
         with self._lock:
-            self._seed, self._counters = seed, counters
+            self._seed, self._counters, self._keys = seed, counters, {}
 
     def bits(self, path: str, n: int, *, step: int | None = None) -> NDArray[np.uint64]:
         """n random 64-bit words.
@@ -116,10 +117,34 @@ class Stream:
             if step is None:
                 step = self._counters.get(path, 0)
                 self._counters[path] = step + 1
-        from hashlib import blake2b  # here, because it loads OpenSSL: 3 ms of every import
+        key = np.array(_key_words(seed, path), np.uint64)
+        return _philox_words(key, _checked_step(step), n)
 
-        digest = blake2b(f"{seed}/{path}".encode(), digest_size=16).digest()
-        return _philox_words(np.frombuffer(digest, "<u8"), _checked_step(step), n)
+    def advance(self, paths: Sequence[str], keys: NDArray[np.uint64]) -> dict[str, int]:
+        """Make one draw for each path, and say where in the stream it begins.
+
+        Args:
+            paths: who draws, one after the other.
+            keys: ``(len(paths), 3)``; receives the two words of the key and the step.
+
+        Returns:
+            The steps as they were; `rewind` takes them back.
+        """
+        with self._lock:
+            before = {path: self._counters.get(path, 0) for path in paths}
+            for k, path in enumerate(paths):
+                words = self._keys.get(path)
+                if words is None:
+                    words = self._keys[path] = _key_words(self._seed, path)
+                step = self._counters.get(path, 0)
+                self._counters[path] = step + 1
+                keys[k] = (*words, step)
+        return before
+
+    def rewind(self, steps: Mapping[str, int]) -> None:
+        """Take back the draws made since `advance` gave these steps."""
+        with self._lock:
+            self._counters.update(steps)
 
     def uniform(
         self,
@@ -254,6 +279,14 @@ class Stream:
         """n 32-bit halves of the words, the low half of each word first."""
         words = self.bits(path, (n + 1) // 2, step=step)
         return words.astype("<u8", copy=False).view("<u4")[:n]
+
+
+def _key_words(seed: int, path: str) -> tuple[int, int]:
+    """The key of the generator: a digest of seed and path."""
+    from hashlib import blake2b  # here, because it loads OpenSSL: 3 ms of every import
+
+    digest = blake2b(f"{seed}/{path}".encode(), digest_size=16).digest()
+    return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
 
 
 def _restored(state: Mapping[str, Any]) -> Stream:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
-__all__ = ["Frame", "describe", "enable_grad", "is_grad_enabled", "no_grad", "state"]
+__all__ = ["Frame", "describe", "enable_grad", "is_grad_enabled", "no_grad", "state", "structure"]
 
 
 class Frame:
@@ -37,10 +37,20 @@ class Frame:
 class _State(threading.local):
     enabled: bool = True
     frame: Frame | None = None
+    recorder: Any = None  # while a step is captured
 
 
 #: One per thread.
 state = _State()
+
+
+class _Structure:
+    """Counts the changes of attributes of modules, so that a captured step notices them."""
+
+    version: int = 0
+
+
+structure = _Structure()
 
 
 def describe(frame: Frame | None) -> str:

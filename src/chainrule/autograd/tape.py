@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.array.abstract import copied
 from chainrule.array.errors import ShapeError, StaleGraphError
 from chainrule.array.namespace import NUMPY
 from chainrule.autograd.context import Frame, describe, state
@@ -248,6 +249,8 @@ def apply(op: Op, *args: Any, **attrs: Any) -> tuple[Any, ...]:
     All arrays in gives arrays; any tensor gives tensors.
     """
     raw = [a._data if isinstance(a, Variable) else a for a in args]
+    if state.recorder is not None:
+        raw = state.recorder.take(args, raw)
     outputs, residuals = op.forward(NUMPY, *raw, **attrs)
     for a in args:
         if isinstance(a, Variable):
@@ -460,6 +463,8 @@ def backward(
 def _accumulate(leaf: Variable, total: _Sum) -> None:
     """Add to a leaf's gradient. A borrowed cotangent is copied: it may be another node's array."""
     g = total.value
+    if state.recorder is not None:
+        state.recorder.touch(leaf, reads=True)
     if isinstance(g, Variable):  # recorded: stays on the tape
         before = leaf._grad
         if before is not None and not isinstance(before, Variable):
@@ -482,4 +487,4 @@ def _accumulate(leaf: Variable, total: _Sum) -> None:
         np.copyto(slot, g)
         leaf._grad = slot
     else:
-        leaf._grad = g if total.owned else np.array(g)
+        leaf._grad = g if total.owned else copied(g)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.array.abstract import as_array, copied
 from chainrule.array.errors import ShapeError
 from chainrule.autograd import tape
 from chainrule.autograd.context import enable_grad, is_grad_enabled
@@ -24,10 +25,10 @@ def _leaf(x: Any, name: str = "argument") -> Any:
             return x * 1  # type: ignore[operator]
         t = Variable._wrap(x._data)
     else:
-        a = np.asarray(x)
+        a = as_array(x)
         if a.dtype == np.float64 and not hasattr(x, "dtype"):
             a = a.astype(np.float32)
-        t = Variable._wrap(np.array(a))
+        t = Variable._wrap(copied(a))
     if t._data.dtype.kind != "f":
         raise TypeError(f"cannot differentiate by {name}: it is {t._data.dtype}, not a float")
     t.requires_grad = True
@@ -51,7 +52,7 @@ def _ones(y: Any, what: str) -> Any:
         raise ShapeError(
             f"{what} needs a function with one number as value; it returned shape {y._data.shape}"
         )
-    return np.ones(y._data.shape, y._data.dtype)
+    return np.ones_like(y._data)
 
 
 def gradients(
@@ -102,7 +103,7 @@ def _pull(
         raise ValueError(f"{len(gs)} cotangents for {len(ys)} outputs; give one for each")
     starts: list[Any] = []
     for y, g in zip(ys, gs, strict=True):
-        raw = g._data if isinstance(g, Variable) else np.asarray(g)
+        raw = g._data if isinstance(g, Variable) else as_array(g)
         if raw.shape != y._data.shape:
             raise ShapeError(
                 f"the cotangent of a value of shape {y._data.shape} cannot have shape {raw.shape}"
@@ -111,9 +112,9 @@ def _pull(
             cast: Any = g if isinstance(g, Variable) else raw
             g = cast.astype(y._data.dtype)
         if not create_graph:
-            g = g._data if isinstance(g, Variable) else np.asarray(g)
+            g = g._data if isinstance(g, Variable) else as_array(g)
         starts.append(
-            g if isinstance(g, Variable) or not create_graph else Variable._wrap(np.asarray(g))
+            g if isinstance(g, Variable) or not create_graph else Variable._wrap(as_array(g))
         )
     pulled = tape.backward(ys, starts, xs, retain_graph=retain, create_graph=create_graph)
     return [
@@ -121,7 +122,7 @@ def _pull(
         if g is None
         else g
         if isinstance(g, Variable)
-        else Variable._wrap(np.array(g))
+        else Variable._wrap(copied(g))
         for x, g in zip(xs, pulled, strict=True)
     ]
 
@@ -243,7 +244,7 @@ def jvp(f: Callable[..., Any], x: Any, v: Any) -> tuple[Any, Any]:
         pulled = _pull([y], [u], xs, create_graph=True)
         tangent = None
         for p, d in zip(pulled, vs, strict=True):
-            d = d if isinstance(d, Variable) else Variable._wrap(np.asarray(d, p._data.dtype))
+            d = d if isinstance(d, Variable) else Variable._wrap(as_array(d, p._data.dtype))
             if d._data.shape != p._data.shape:
                 raise ShapeError(
                     f"jvp: the direction for x of shape {p._data.shape} has shape {d._data.shape}"
@@ -253,7 +254,7 @@ def jvp(f: Callable[..., Any], x: Any, v: Any) -> tuple[Any, Any]:
         assert tangent is not None
         keep = recording and any(_closes_over_tape(t, [*xs, u]) for t in (y, tangent))
         if tangent.requires_grad:
-            start = np.ones((), tangent._data.dtype)
+            start = np.ones_like(tangent._data)
             (result,) = _pull([tangent], [start], [u], create_graph=keep)
         else:
             result = Variable._wrap(np.zeros_like(y._data))

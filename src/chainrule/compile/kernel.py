@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.array.abstract import AbstractArray
 from chainrule.compile.expression import Program
 from chainrule.compile.lower import Signature
 from chainrule.compile.print_numpy import compile_numpy, function_name, print_numpy
@@ -71,6 +72,10 @@ class Kernel:
         key = tuple([(a.shape, a.dtype) if type(a) is _ndarray else _kind(a) for a in arrays])
         plan = self._plans.get(key)
         if plan is None:
+            for a in arrays:
+                if isinstance(a, AbstractArray):  # a step is being captured
+                    result: tuple[Any, ...] = a.recorder.kernel(self, arrays)  # type: ignore[attr-defined]
+                    return result
             plan = self._plan(key)
         return plan(*arrays)
 
@@ -105,6 +110,8 @@ class Kernel:
 
 def _kind(a: Any) -> Any:
     """What a plan depends on in an argument that is no plain array."""
+    if isinstance(a, AbstractArray):
+        return AbstractArray
     if hasattr(a, "dtype"):
         return a.shape, a.dtype
     if isinstance(a, bool | int | float):

@@ -6,7 +6,8 @@ import itertools
 import keyword
 import linecache
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -62,10 +63,13 @@ def print_numpy(s: Schedule) -> str:
     return (_Whole(s) if s.space is None else _Blocked(s, s.space)).text()
 
 
-def compile_numpy(source: str, name: str) -> Callable[..., Any]:
-    """The function of printed source; tracebacks and debuggers show the text."""
+def compile_numpy(
+    source: str, name: str, scope: Mapping[str, Any] = MappingProxyType(GLOBALS)
+) -> Callable[..., Any]:
+    """The function of printed source, which may call what is in `scope`; tracebacks and debuggers
+    show the text."""
     filename = f"<chainrule {name} {next(_serial)}>"
-    scope = dict(GLOBALS)
+    scope = dict(scope)
     exec(compile(source, filename, "exec"), scope)  # our own printed text, never a file's
     function: Callable[..., Any] = scope[name]
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)

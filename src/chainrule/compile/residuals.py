@@ -4,7 +4,7 @@ The derivative of a program reads some of the program's own intermediate values.
 sum, a product) are computed again; the expensive ones (an exponential, a reduction) are kept: they
 become further outputs of the forward program and inputs of the backward one. Values are the same
 either way, and the derivative of second order does not see the difference: it differentiates the
-    program, not the plan.
+program, not the plan.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from chainrule.compile.derivative import Source, cotangents_of, fresh_symbols, s
 from chainrule.compile.expression import Expr, Program, walk
 from chainrule.compile.trace import symbol
 
-__all__ = ["Plan", "plan"]
+__all__ = ["EXPENSIVE", "Plan", "plan"]
 
-_EXPENSIVE = frozenset(
+#: Steps whose value is worth keeping.
+EXPENSIVE = frozenset(
     [
         "exp",
         "expm1",
@@ -85,7 +86,7 @@ def plan(program: Program, wanted: Sequence[bool]) -> Plan | None:
         if e in seen or e in known or e.op == "input":
             continue
         seen.add(e)
-        if e in forward and e.op in _EXPENSIVE:
+        if e in forward and e.op in EXPENSIVE:
             kept.append(e)
         else:
             stack.extend(a for a in reversed(_read(e)) if isinstance(a, Expr))

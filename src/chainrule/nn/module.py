@@ -12,7 +12,7 @@ import numpy as np
 
 from chainrule.array.dtypes import Array, is_float
 from chainrule.array.errors import ShapeError, nearest
-from chainrule.autograd.context import Frame, state
+from chainrule.autograd.context import Frame, state, structure
 from chainrule.autograd.tape import Variable
 from chainrule.nn.parameter import Parameter
 from chainrule.ops.formula import Formula
@@ -134,6 +134,7 @@ class Module:
                 other.pop(name, None)
         # kept as an ordinary attribute too: reading self.weight is then as fast as can be
         object.__setattr__(self, name, value)
+        structure.version += 1
         if home is not None:
             home[name] = value  # a name that is there keeps its place in the order
 
@@ -155,6 +156,7 @@ class Module:
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
+        structure.version += 1
         for home in (self._parameters, self._modules, self._buffers):
             home.pop(name, None)
 
@@ -337,6 +339,7 @@ class Module:
         """Training mode: dropout draws. `mode` False is `eval`."""
         for module in self.modules():
             object.__setattr__(module, "training", bool(mode))
+        structure.version += 1
         return self
 
     def eval(self) -> Self:
@@ -388,6 +391,7 @@ class Module:
     def _add_hook(self, kind: str, hook: Callable[..., Any]) -> Hook:
         handle = Hook(self._hooks)
         self._hooks[id(handle)] = (kind, hook, handle)
+        structure.version += 1
         return handle
 
     # -- files -------------------------------------------------------------------------------------

@@ -40,5 +40,8 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
         return x
     path = "dropout" if state.frame is None else state.frame.path
     shape = x.shape if not isinstance(x, Variable) else x._data.shape
-    keep = default_stream().bernoulli(path, shape, 1 - p)
+    if state.recorder is not None:
+        keep = state.recorder.bernoulli(path, shape, 1 - p)
+    else:
+        keep = default_stream().bernoulli(path, shape, 1 - p)
     return _masked(x, keep, scale=1 / (1 - p) if p < 1 else 0.0)

@@ -14,6 +14,7 @@ from typing import Any, Concatenate, Generic, ParamSpec
 
 import numpy as np
 
+from chainrule.array.abstract import AbstractArray, as_array, is_array
 from chainrule.array.dtypes import float_dtype, is_float
 from chainrule.array.namespace import NUMPY
 from chainrule.array.primitives import PRIMITIVES
@@ -28,7 +29,7 @@ from chainrule.compile.trace import trace
 __all__ = ["FORMULAS", "Compiled", "Formula", "formula"]
 
 P = ParamSpec("P")
-_ARRAYS = (Variable, np.ndarray, np.generic, Expr)
+_ARRAYS = (Variable, np.ndarray, np.generic, AbstractArray, Expr)
 
 #: Every formula of the library by name, for tests, documentation and files.
 FORMULAS: dict[str, Formula[Any]] = {}
@@ -79,7 +80,9 @@ class Compiled(Op):
                 track = track or a.requires_grad
                 a = a._data
             raw.append(a)
-        kinds = tuple([(a.dtype, a.ndim > 0) if type(a) is np.ndarray else type(a) for a in raw])
+        if state.recorder is not None:
+            raw = state.recorder.take(args, raw)
+        kinds = tuple([(a.dtype, a.ndim > 0) if is_array(a) else type(a) for a in raw])
         if kinds not in self._clean:
             cast = self._cast(args, raw)
             if cast is not None:
@@ -163,11 +166,11 @@ class Compiled(Op):
             if not hasattr(r, "dtype"):
                 result.append(r if integers or exact or type(r) is bool else float(r))
             elif integers or exact or r.dtype == dtype or (r.dtype.kind == "b" and r.ndim):
-                result.append(a if isinstance(a, Variable) else np.asarray(r))
+                result.append(a if isinstance(a, Variable) else as_array(r))
             elif isinstance(a, Variable):
                 result.append(a.astype(dtype))  # type: ignore[attr-defined]
             else:
-                result.append(np.asarray(r, dtype))
+                result.append(as_array(r, dtype))
         if not arrays:  # nothing but numbers: compute in the default type
             result[0] = np.asarray(result[0], dtype)
         same = all(

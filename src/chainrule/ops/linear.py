@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.array.abstract import as_array
 from chainrule.array.dtypes import is_float
 from chainrule.array.namespace import NUMPY
 from chainrule.autograd.context import describe, state
@@ -178,7 +179,7 @@ def dense(
     (2, 4)
     """
     if type(x) is not np.ndarray and not isinstance(x, Variable):
-        x = np.asarray(x)
+        x = as_array(x)
     head = _head(activation, tuple(sorted(options.items())) if options else (), bias is not None)
     if bias is None:
         if not _Dense.unbiased.fits(x.shape, weight.shape):

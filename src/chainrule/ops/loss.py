@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.array.abstract import AbstractArray, as_array
 from chainrule.array.errors import DataError, ShapeError, nearest
+from chainrule.autograd.context import state
 from chainrule.autograd.tape import Variable
 from chainrule.ops.activation import log_softmax
 from chainrule.ops.formula import Formula, formula
@@ -77,7 +79,7 @@ def _pointwise(
 
 
 def _arrays(*xs: Any) -> tuple[Any, ...]:
-    return tuple([x if isinstance(x, (Variable, np.ndarray)) else np.asarray(x) for x in xs])
+    return tuple([x if isinstance(x, Variable) else as_array(x) for x in xs])
 
 
 @formula
@@ -382,7 +384,7 @@ def _along(w: Any, input: Any, axis: int, reduction: str) -> Any:
 
 
 def _raw(x: Any) -> Any:
-    return x._data if isinstance(x, Variable) else np.asarray(x)
+    return x._data if isinstance(x, Variable) else as_array(x)
 
 
 def _column(input: Any, axis: int) -> list[int]:
@@ -512,6 +514,9 @@ def _labels(name: str, labels: Any, classes: int, ignore_index: int) -> tuple[An
             )
     labels = labels.astype(np.int64, copy=False)
     if not labels.size:
+        return labels, None
+    if isinstance(labels, AbstractArray):  # of a captured step: looked at before each replay
+        state.recorder.labels(labels, classes)
         return labels, None
     # read as unsigned a negative label is a huge one: one pass finds both kinds
     if int(labels.view(np.uint64).max()) < classes and not 0 <= ignore_index < classes:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.array.abstract import as_array, is_array
 from chainrule.array.errors import ShapeError
 from chainrule.autograd.tape import Op, Variable, apply
 from chainrule.ops import elementwise as e
@@ -51,7 +52,7 @@ class _Linear(Op):
 
 
 def _data(x: Any) -> Any:
-    return x if isinstance(x, Variable | np.ndarray) else np.asarray(x)
+    return x if isinstance(x, Variable) else as_array(x)
 
 
 def _shape(x: Any) -> tuple[int, ...]:
@@ -215,7 +216,7 @@ def getitem(x: Any, index: Any) -> Any:
     x = _data(x)
     index = parts if isinstance(index, tuple) else parts[0]
     out = apply(_getitem, x, index=index, before=_shape(x))[0]
-    if isinstance(out, Variable) and not isinstance(out._data, np.ndarray):
+    if isinstance(out, Variable) and not is_array(out._data):
         out._data = np.asarray(out._data)
     return out
 

@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.array.abstract import AbstractArray, as_array
 from chainrule.array.dtypes import Array, DType, default_dtype, is_float
 from chainrule.array.errors import ShapeError
 from chainrule.autograd import tape
+from chainrule.autograd.context import state
 from chainrule.autograd.tape import Variable
+from chainrule.compile.symbolic import capture_error
 from chainrule.ops import elementwise as e
 from chainrule.ops import product as p
 from chainrule.ops import reduction as r
@@ -51,7 +54,7 @@ class Tensor(Variable):
     def __init__(self, data: Any, dtype: Any = None, requires_grad: bool = False) -> None:
         if isinstance(data, Variable):
             data = data._data
-        a = np.array(data, dtype=dtype)
+        a = as_array(data, dtype) if isinstance(data, AbstractArray) else np.array(data, dtype)
         if dtype is None and not hasattr(data, "dtype") and a.dtype == np.float64:
             a = _refine_list(a, data)
         if a.dtype.kind not in "fiub":
@@ -146,11 +149,14 @@ class Tensor(Variable):
                 "this tensor requires grad, and an array would drop its gradient in silence. "
                 "Write t.detach().numpy()"
             )
-        return np.array(self._data)
+        return np.array(_values(self, ".numpy()"))
 
     def detach(self) -> Tensor:
         """The same values, off the tape."""
-        values = self._data if self._parameter() is None else self._data.copy()
+        if state.recorder is not None:
+            values = state.recorder.of(self._data)
+        else:
+            values = self._data if self._parameter() is None else self._data.copy()
         detached: Tensor = Variable._wrap(values)
         return detached
 
@@ -158,11 +164,11 @@ class Tensor(Variable):
         """The one entry as a Python number."""
         if self._data.size != 1:
             raise ValueError(f"item() needs one entry; this tensor has shape {self.shape}")
-        return self._data.item()
+        return _values(self, ".item()").item()
 
     def tolist(self) -> Any:
         """The values as nested lists."""
-        return self._data.tolist()
+        return _values(self, ".tolist()").tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if self.requires_grad:
@@ -174,7 +180,7 @@ class Tensor(Variable):
             raise ValueError(
                 "a tensor is immutable and cannot share its memory; leave out copy=False"
             )
-        return np.array(self._data, dtype)
+        return np.array(_values(self, "NumPy"), dtype)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method != "__call__" or kwargs:
@@ -307,7 +313,7 @@ class Tensor(Variable):
             raise ValueError(
                 f"the truth of a tensor of shape {self.shape} is ambiguous; use .any() or .all()"
             )
-        return bool(self._data.item())
+        return bool(_values(self, "bool()").item())
 
     def __float__(self) -> float:
         return float(self.item())
@@ -456,6 +462,13 @@ class Tensor(Variable):
         return format(self.item(), spec) if spec else repr(self)
 
 
+def _values(t: Any, what: str) -> Any:
+    """The array of a tensor, to be looked at; while a step is captured there is none."""
+    if state.recorder is not None and not isinstance(t._data, AbstractArray):
+        raise capture_error(f"{what} reads a value, which a replay would not read again")
+    return t._data
+
+
 def _rebuild(data: Array, requires_grad: bool) -> Tensor:
     return Tensor(data, requires_grad=requires_grad)
 
@@ -524,11 +537,11 @@ def cotangent_for(t: Any, gradient: Any, recorded: bool) -> Any:
                 f"backward on a tensor of shape {t.shape} needs its gradient: pass gradient= of "
                 "that shape, or reduce to one number first, such as t.sum()"
             )
-        g: Any = np.ones(t.shape, t.dtype)
+        g: Any = np.ones_like(t._data)
     elif isinstance(gradient, Variable):
         g = gradient if recorded else gradient._data
     else:
-        g = np.asarray(gradient, t.dtype)
+        g = as_array(gradient, t.dtype)
     if g.shape != t.shape:
         raise ShapeError(f"the gradient of a tensor of shape {t.shape} cannot have shape {g.shape}")
     if g.dtype != t.dtype:

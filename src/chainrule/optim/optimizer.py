@@ -13,7 +13,7 @@ import numpy as np
 
 from chainrule.array.dtypes import Array
 from chainrule.array.errors import ShapeError, nearest
-from chainrule.autograd.context import enable_grad
+from chainrule.autograd.context import enable_grad, state
 from chainrule.autograd.tape import Variable
 from chainrule.compile.kernel import Kernel
 from chainrule.compile.trace import trace
@@ -251,28 +251,63 @@ class Optimizer:
     # an infinite gradient must become NaN in silence; finding it is the task of the training loop
     @np.errstate(all="ignore")
     def _advance(self, group: Group, flat: Flat, first: int, last: int) -> None:
-        rule, decay = self.rule(group), None
+        update = self._update(group)
+        operands = flat.operands(update, update.states, update.scalars, first, last)
+        if state.recorder is not None:
+            self._record(update, group, flat, first, last, operands)
+            return
+        self._set_scalars(update, group, flat, first)
+        update.kernel(*operands)
+        self._count(update, flat, first, last)
+        for p in flat.params[first:last]:
+            p._version += 1
+
+    def _update(self, group: Group) -> Update:
+        """The compiled update of a group, by its options."""
+        decay = None
         if group.get("weight_decay"):
             decay = "decoupled" if self.decoupled else "l2"
-        update = rule.update(bool(group.get("maximize")), decay)
-        t = flat.steps[first] + 1
-        operands = flat.operands(update, update.states, update.scalars, first, last)
-        scalars = self.scalars(group, t)
-        if decay is not None:
+        return self.rule(group).update(bool(group.get("maximize")), decay)
+
+    def _set_scalars(self, update: Update, group: Group, flat: Flat, first: int) -> None:
+        """The numbers of the next update, which the kernel reads from memory."""
+        scalars = self.scalars(group, flat.steps[first] + 1)
+        if group.get("weight_decay"):
             amount: float = group["weight_decay"]
             scalars += (1 - group["lr"] * amount if self.decoupled else amount,)
         flat.scalars[:] = scalars
-        update.kernel(*operands)
+
+    @staticmethod
+    def _count(update: Update, flat: Flat, first: int, last: int) -> None:
         if update.states:
-            flat.steps[first:last] = [t] * (last - first)
+            flat.steps[first:last] = [flat.steps[first] + 1] * (last - first)
+
+    def _record(
+        self, update: Update, group: Group, flat: Flat, first: int, last: int, operands: Any
+    ) -> None:
+        """Note an update of a captured step: the kernel, and what Python does at each replay."""
+
+        def prepare() -> bool:
+            if self._update(group) is not update:
+                return False
+            self._set_scalars(update, group, flat, first)
+            return True
+
+        state.recorder.kernel(update.kernel, operands)
+        state.recorder.hosts.append((prepare, lambda: self._count(update, flat, first, last)))
         for p in flat.params[first:last]:
+            state.recorder.touch(p, reads=True)
             p._version += 1
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients; with `set_to_none` False they become zero, and momentum goes on."""
         for p in self._all():
+            if state.recorder is not None:
+                state.recorder.touch(p, resets=set_to_none)
             if set_to_none or p._grad is None:
                 p._grad = None
+            elif state.recorder is not None:
+                state.recorder.zero(p)
             elif p._grad is p._slot:
                 p._grad[...] = 0
             else:

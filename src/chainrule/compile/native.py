@@ -1,0 +1,163 @@
+"""Plans as native code: the addresses of kernels, and the object that runs a plan."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.array.dtypes import Array
+from chainrule.compile import build
+from chainrule.compile.place import Instruction, Layout
+from chainrule.compile.print_c import CText
+
+__all__ = ["available", "kernels", "plan", "prelude"]
+
+_lock = threading.Lock()
+_known: dict[str, int] = {}
+_LARGE = 1 << 16  # multiplications and entries from which a plan lets other threads run
+
+
+def available() -> bool:
+    """Whether plans can run as native code here."""
+    return build.enabled() and build.runtime() is not None
+
+
+@functools.cache
+def prelude() -> str:
+    """The C text that stands before every kernel."""
+    return (build.NATIVE / "math.h").read_text("utf-8")
+
+
+def kernels(texts: Iterable[CText]) -> dict[str, int] | None:
+    """The address of every kernel, by name: shipped, loaded before, or built now; None if some
+    cannot be had."""
+    wanted = {t.name: t.source for t in texts}
+    with _lock:
+        if not _known:
+            _known.update(getattr(build, "catalogue", dict)())
+        missing = sorted(wanted.keys() - _known.keys())
+        if missing:
+            source = "\n".join([prelude(), *(wanted[name] for name in missing)])
+            library = build.library(source, "kernels")
+            if library is None:
+                return None
+            _known.update((name, library.address(name)) for name in missing)
+    return {name: _known[name] for name in wanted}
+
+
+def texts_of(layout: Layout) -> list[CText]:
+    """The kernels of a layout."""
+    return [i.text for i in layout.instructions if i.text is not None]
+
+
+def plan(
+    layout: Layout,
+    name: str,
+    arguments: Sequence[tuple[Any, Any, bool]],
+    live: Sequence[Array],
+    guards: Sequence[tuple[Any, Any, int]] = (),
+    keys: int = -1,
+) -> Callable[..., Any] | None:
+    """A callable that runs a layout; None where there is no native code for it.
+
+    Arguments:
+        arguments: (type, shape, whether it is written) of each argument.
+        live: the live arrays, those that the layout added included.
+        guards: (leaf, its type, classes) of labels.
+        keys: the number of the live array that holds the keys of random draws.
+    """
+    native = build.runtime()
+    if native is None:
+        return None
+    addresses = kernels(texts_of(layout))
+    if addresses is None:
+        return None
+    instructions: list[tuple[Any, ...]] = []
+    for leaf, dtype, classes in guards:
+        count = int(np.prod(layout.graph.shapes[leaf], dtype=np.int64))
+        instructions.append(("labels", dtype.num, layout.ref(leaf), count, classes))
+    for i in layout.instructions:
+        _append(instructions, i, addresses, keys)
+    work = sum(_work(i) for i in layout.instructions)
+    results = [(np.dtype(dtype).num, tuple(shape)) for _, shape, dtype in layout.results]
+    return native.Plan(  # type: ignore[no-any-return]
+        name,
+        [(np.dtype(dtype).num, tuple(shape), written) for dtype, shape, written in arguments],
+        list(live),
+        layout.workspace,
+        results,
+        instructions,
+        work > _LARGE,
+    )
+
+
+def _work(i: Instruction) -> int:
+    if i.kind == "product":
+        return int(i.details[2]) * int(i.details[3]) * int(i.details[4])
+    return int(i.details[0]) * int(i.details[1]) * 8 if i.kind == "kernel" else 0
+
+
+def _append(
+    instructions: list[tuple[Any, ...]], i: Instruction, addresses: dict[str, int], keys: int
+) -> None:
+    match i.kind:
+        case "kernel":
+            assert i.text is not None
+            rows, columns, steps = i.details
+            address = addresses[i.text.name]
+            instructions.append(
+                ("kernel", address, rows, columns, list(i.refs), list(steps), i.text.tiles)
+            )
+        case "product":
+            ta, tb, m, n, k, lda, ldb, ldc, dtype = i.details
+            a, b, c = i.refs
+            instructions.append(
+                ("product", dtype.num, ta, tb, m, n, k, a, lda, b, ldb, c, ldc)
+            )
+        case "copy":
+            size, shape, to, source = i.details
+            instructions.append(("copy", size, tuple(shape), i.refs[0], to, i.refs[1], source))
+        case "several":
+            for part in i.details:
+                _append(instructions, part, addresses, keys)
+        case "random":
+            k, p, shape = i.details
+            count = int(np.prod(shape, dtype=np.int64))
+            instructions.append(("random", i.refs[0], count, threshold(p), (1, keys, 24 * k)))
+        case "host":
+            (function, template, options), kinds = i.details
+            views = [
+                (ref, dtype.num, shape, _strides(shape, dtype.itemsize), k == len(kinds) - 1)
+                for k, (ref, (dtype, shape)) in enumerate(zip(i.refs, kinds, strict=True))
+            ]
+            instructions.append(("python", _Host(function, template, options), views))
+
+
+def threshold(p: float) -> int:
+    """Halves below this are true with probability p, as `Stream.bernoulli` has it."""
+    return min(round(p * 2**32), 2**32 - 1) if p < 1 else 2**32
+
+
+def _strides(shape: Sequence[int], size: int) -> tuple[int, ...]:
+    found = []
+    for n in reversed(shape):
+        found.append(size)
+        size *= n
+    return tuple(reversed(found))
+
+
+class _Host:
+    """A call of NumPy on memory of a plan."""
+
+    def __init__(self, function: Any, template: tuple[Any, ...], options: dict[str, Any]) -> None:
+        self.function, self.template, self.options = function, template, options
+
+    def __call__(self, *arrays: Any) -> None:
+        *inputs, out = arrays
+        given = iter(inputs)
+        args = [next(given) if t is None else t for t in self.template]
+        np.copyto(out, self.function(*args, **self.options))

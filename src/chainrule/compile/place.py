@@ -1,0 +1,506 @@
+"""Where every value of a step lies, and the instructions that compute it there.
+
+Memory is of four kinds: the arguments of a run, live arrays (parameters, optimizer state), the
+workspace, and the results, which are fresh at each run. A value goes straight to where it is wanted:
+a gradient into its part of the optimizer's vector, an updated parameter over the old one. Where
+that is not possible, because somebody still reads what stands there, it is computed in the
+workspace and copied at the end. The rest of the workspace is given out by lifetime.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from chainrule.array.dtypes import Array
+from chainrule.compile.expression import Expr
+from chainrule.compile.fuse import ALIASES, Fusion, Group, is_leaf
+from chainrule.compile.graph import Graph
+from chainrule.compile.lower import Shape
+from chainrule.compile.print_c import CText, print_c
+from chainrule.compile.schedule import REDUCTIONS
+
+__all__ = ["ARGUMENT", "LIVE", "RESULT", "WORKSPACE", "Instruction", "Layout", "Ref"]
+
+ARGUMENT, LIVE, WORKSPACE, RESULT = range(4)
+_ALIGN = 64
+
+#: (kind of memory, number of the array, offset in bytes)
+Ref: TypeAlias = tuple[int, int, int]
+
+
+@dataclass(eq=False)
+class Instruction:
+    """One step of a plan.
+
+    Attributes:
+        kind: "kernel", "product", "copy", "random" or "host".
+        node: the `Group` or expression it computes.
+        refs: where its operands and its result lie, in the order of the kind.
+        details: what else the kind needs (see `Layout`).
+    """
+
+    kind: str
+    node: Any
+    refs: list[Ref]
+    details: tuple[Any, ...] = ()
+    text: CText | None = None
+
+
+@dataclass
+class Write:
+    """An update of memory: the part that a leaf names gets a value."""
+
+    target: Expr
+    value: Any
+
+
+class Layout:
+    """Instructions and memory for a graph.
+
+    Arguments:
+        graph: what is computed.
+        arguments: the expressions of the arguments, in order.
+        results: expressions (or numbers) with shape and type.
+        writes: updates of live memory and of arguments.
+        functions: what the host nodes call: (function, arguments with None for arrays, options).
+
+    Attributes:
+        instructions: in order.
+        workspace: bytes.
+        constants: live arrays that the layout added (numbers that are results).
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        arguments: Sequence[Expr],
+        results: Sequence[tuple[Any, Shape, Any]],
+        writes: Sequence[Write],
+        live: int = 0,
+        functions: Sequence[Any] = (),
+    ) -> None:
+        self.graph = graph
+        self.arguments = {x: k for k, x in enumerate(arguments)}
+        self.results, self.writes = results, writes
+        self.functions = functions
+        self.live = live
+        self.constants: list[Array] = []
+        roots = [e for e, _, _ in results] + [w.value for w in writes]
+        self.fusion = Fusion(graph, roots)
+        self.position: dict[Any, int] = {}
+        for i, node in enumerate(self.fusion.order):
+            for e in node.outputs if isinstance(node, Group) else [node]:
+                self.position[e] = i
+        self.dense = self._dense()
+        self.at: dict[Expr, Ref] = {}
+        self.final: list[tuple[Ref, Any, Shape, Any]] = []
+        self._reads = self._readers()
+        self._aim()
+        self.workspace = self._allocate()
+        self.instructions = [*map(self._instruction, self._running()), *self._copies()]
+
+    # -- where things are -------------------------------------------------------------------------
+
+    def root(self, e: Expr) -> Expr:
+        """The expression whose memory an alias shows."""
+        while e.op in ALIASES or self._window(e):
+            e = e.args[0]
+        return e
+
+    def _window(self, e: Expr) -> bool:
+        """Whether a slice is a contiguous part of its argument."""
+        if e.op != "slice":
+            return False
+        shape = self.graph.shapes[e.args[0]]
+        first, *rest = dict(e.attrs)["slices"]
+        whole = all(s == (0, n, 1) for s, n in zip(rest, shape[1:], strict=True))
+        return whole and first[2] == 1
+
+    def ref(self, e: Expr) -> Ref:
+        """Where the entries of `e` begin."""
+        offset = 0
+        while True:
+            if e.op == "region":
+                offset += dict(e.attrs)["offset"] * self.graph.dtypes[e].itemsize
+            elif self._window(e):
+                row = math.prod(self.graph.shapes[e.args[0]][1:])
+                offset += dict(e.attrs)["slices"][0][0] * row * self.graph.dtypes[e].itemsize
+            elif e.op != "reshape":
+                break
+            e = e.args[0]
+        if e.op == "memory":
+            return (LIVE, e.args[0], offset)
+        if e.op == "input":
+            return (ARGUMENT, self.arguments[e], offset)
+        space, index, start = self.at[e]
+        return (space, index, start + offset)
+
+    def bytes(self, e: Expr) -> int:
+        """The size of a value in memory."""
+        return math.prod(self.graph.shapes[e]) * int(self.graph.dtypes[e].itemsize)
+
+    def _dense(self) -> set[Expr]:
+        """Transposed matrices that something else than a product reads."""
+        found = {r for r in self.fusion.roots if r.op == "permute"}
+        for node in self.fusion.order:
+            if isinstance(node, Group):
+                found.update(e for e in node.operands if e.op == "permute")
+            else:
+                found.update(
+                    a
+                    for a in node.args
+                    if isinstance(a, Expr)
+                    and a.op == "permute"
+                    and (node.op != "product" or len(self.graph.shapes[a]) != 2)
+                )
+        return found
+
+    def _running(self) -> Iterator[Any]:
+        """The kernels and moves that do something."""
+        for node in self.fusion.order:
+            if isinstance(node, Group):
+                yield node
+            elif node.op in ALIASES or self._window(node):
+                continue
+            elif node.op != "permute" or node in self.dense:
+                yield node
+
+    def _operands(self, node: Any) -> list[Expr]:
+        """The expressions a kernel or move reads."""
+        if isinstance(node, Group):
+            return node.operands
+        found = []
+        for a in node.args:
+            if isinstance(a, Expr):
+                flagged = a.op == "permute" and a not in self.dense
+                found.append(a.args[0] if flagged else a)
+        return found
+
+    def _readers(self) -> list[tuple[int, Any, Expr]]:
+        """(when, kernel or move, what) of every read of memory."""
+        return [
+            (i, node, a)
+            for i, node in enumerate(self.fusion.order)
+            if isinstance(node, Group) or (node.op not in ALIASES and not self._window(node))
+            for a in self._operands(node)
+        ]
+
+    # -- straight to the target -------------------------------------------------------------------
+
+    def _aim(self) -> None:
+        """Give results and updates their memory; what cannot go there directly is copied last."""
+        for w in self.writes:
+            self._to(self.ref(w.target), w.value, self.graph.shapes[w.target], w.target)
+        updates, self.final = self.final, []  # after the results, which may be values of before
+        for k, (e, shape, dtype) in enumerate(self.results):
+            if isinstance(e, Expr):
+                self._to((RESULT, k, 0), e, shape, None)
+            else:
+                self.constants.append(np.full(shape, e, dtype))
+                source = (LIVE, self.live + len(self.constants) - 1, 0)
+                self.final.append(((RESULT, k, 0), source, shape, np.dtype(dtype)))
+        if any(isinstance(e, Expr) and is_leaf(e) for _, e, _, _ in updates) and len(updates) > 1:
+            raise NotImplementedError("updates that read what other updates overwrite")
+        self.final += updates
+        for e in reversed(self.fusion.steps):  # outer ones first
+            if e.op == "concat" and e in self.at:
+                self._spread(e)
+        for e in self.fusion.steps:
+            if e.op == "concat" and e not in self.at and (place := self._joined(e)):
+                self.at[e] = place
+
+    def _joined(self, e: Expr) -> Ref | None:
+        """Where the parts of an array lie one after the other already, as gradients do."""
+        if math.prod(self.graph.shapes[e][: dict(e.attrs)["axis"]]) != 1:
+            return None
+        found: list[tuple[Ref, int]] = []
+        for a in e.args:
+            if not is_leaf(a) and self.root(a) not in self.at:
+                return None
+            found.append((self.ref(a), self.bytes(a)))
+        (space, index, offset), _ = found[0]
+        for ref, size in found:
+            if ref != (space, index, offset):
+                return None
+            offset += size
+        return found[0][0]
+
+    def _to(self, ref: Ref, e: Expr, shape: Shape, target: Expr | None) -> None:
+        r = self.root(e)
+        if is_leaf(e):
+            if target is None or self.ref(e) != ref:
+                self.final.append((ref, e, shape, self.graph.dtypes[e]))
+        elif r not in self.at and self.bytes(r) == self.bytes(e) and self._free(r, ref, target):
+            self.at[r] = ref
+        else:
+            self.final.append((ref, e, shape, self.graph.dtypes[e]))
+
+    def _free(self, r: Expr, ref: Ref, target: Expr | None) -> bool:
+        """Whether nobody reads what stands at `ref` once `r` is written there."""
+        if target is None:
+            return True
+        start, stop = ref[2], ref[2] + self.bytes(r)
+        begin = min(self._written(r), default=-1)
+        for i, node, a in self._reads:
+            if not is_leaf(a):
+                continue
+            space, index, at = self.ref(a)
+            if (space, index) != ref[:2] or at >= stop or at + self.bytes(a) <= start:
+                continue
+            if i < begin or (i == begin and self._in_place(node, r, a, ref)):
+                continue
+            return False
+        return not any(  # a result or an update that copies the old value at the end
+            is_leaf(e)
+            and self.ref(e)[:2] == ref[:2]
+            and self.ref(e)[2] < stop
+            and self.ref(e)[2] + self.bytes(e) > start
+            and (self.ref(e) != ref)
+            for e in self._copied()
+        )
+
+    def _copied(self) -> Iterator[Expr]:
+        for e in [e for e, _, _ in self.results] + [w.value for w in self.writes]:
+            if isinstance(e, Expr):
+                yield e
+
+    def _written(self, r: Expr) -> Iterator[int]:
+        """When the memory of a value is written first: a joined one with its earliest part."""
+        if r.op == "concat":
+            for a in r.args:
+                inner = self.root(a)
+                if not is_leaf(inner):
+                    yield from self._written(inner)
+        if r in self.position:
+            yield self.position[r]
+
+    def _in_place(self, node: Any, r: Expr, a: Expr, ref: Ref) -> bool:
+        """Whether a kernel may write `r` over its operand `a`: entry by entry, in one pass."""
+        return (
+            isinstance(node, Group)
+            and r in node.outputs
+            and self.ref(a) == ref
+            and self.bytes(a) == self.bytes(r)
+            and single_pass(node)
+        )
+
+    def _spread(self, e: Expr) -> None:
+        """The parts of a joined array are computed in their places in it."""
+        axis = dict(e.attrs)["axis"]
+        if math.prod(self.graph.shapes[e][:axis]) != 1:
+            return
+        space, index, offset = self.at[e]
+        for a in e.args:
+            r = self.root(a)
+            if (
+                not is_leaf(a)
+                and r not in self.at
+                and self.bytes(r) == self.bytes(a)
+                and self.graph.dtypes[r] == self.graph.dtypes[e]
+                and (r.op != "permute" or r in self.dense)
+            ):
+                self.at[r] = (space, index, offset)
+            offset += self.bytes(a)
+
+    # -- the workspace ----------------------------------------------------------------------------
+
+    def _allocate(self) -> int:
+        """Give every other value a place in the workspace that is free while it lives."""
+        born: dict[Expr, int] = {}
+        dies: dict[Expr, int] = {}
+        end = len(self.fusion.order)
+        for i, node in enumerate(self.fusion.order):
+            made = node.outputs if isinstance(node, Group) else [node]
+            for e in made:
+                r = self.root(e)
+                if not is_leaf(r) and r not in self.at:
+                    born.setdefault(r, i)
+                    dies.setdefault(r, i)
+        homes: dict[Expr, Expr] = {}
+        for e in reversed(self.fusion.steps):
+            if e.op == "concat" and e in born and math.prod(
+                self.graph.shapes[e][: dict(e.attrs)["axis"]]
+            ) == 1:
+                for a in e.args:
+                    r = self.root(a)
+                    if r in born and r not in homes and r is not e and self.bytes(r) == self.bytes(a):
+                        homes[r] = e
+        for i, _, a in self._reads:
+            r = self.root(a)
+            if r in dies:
+                dies[r] = max(dies[r], i)
+        for _, e, _, _ in self.final:
+            if isinstance(e, Expr) and (r := self.root(e)) in dies:
+                dies[r] = end
+        for r in list(homes):  # parts live in the array they are joined to
+            home = r
+            while home in homes:
+                home = homes[home]
+            born[home] = min(born[home], born[r])
+            dies[home] = max(dies[home], dies[r])
+        taken: list[tuple[int, int, int, int]] = []  # offset, size, born, dies
+        total = 0
+        for r in sorted((r for r in born if r not in homes), key=lambda r: (born[r], -self.bytes(r))):
+            if r.op == "permute" and r not in self.dense:
+                continue
+            size = -(-self.bytes(r) // _ALIGN) * _ALIGN
+            blocks = sorted(t for t in taken if t[2] <= dies[r] and t[3] >= born[r])
+            offset = 0
+            for start, length, _, _ in blocks:
+                if start - offset >= size:
+                    break
+                offset = max(offset, start + length)
+            taken.append((offset, size, born[r], dies[r]))
+            total = max(total, offset + size)
+            self.at[r] = (WORKSPACE, 0, offset)
+        for e in reversed(self.fusion.steps):
+            if e.op == "concat" and e in self.at:
+                self._spread(e)
+        return total
+
+    # -- instructions -----------------------------------------------------------------------------
+
+    def _instruction(self, node: Any) -> Instruction:
+        if isinstance(node, Group):
+            return self._kernel(node)
+        make: Callable[[Expr], Instruction] = getattr(self, f"_{node.op}")
+        return make(node)
+
+    def _kernel(self, group: Group) -> Instruction:
+        low = group.program
+        assert low is not None
+        operands = [self.ref(e) for e in group.operands]
+        outputs = [self.ref(o) for o in group.outputs]
+        into: dict[int, int] = {}
+        for k, r in enumerate(outputs):
+            for j, o in enumerate(operands):
+                if o == r and self.bytes(group.operands[j]) == self.bytes(group.outputs[k]):
+                    into[k] = j
+        text = print_c(low, into)
+        refs = operands + [r for k, r in enumerate(outputs) if k not in into]
+        rows, columns = math.prod(group.space[:-1]), group.space[-1] if group.space else 1
+        if text.flat:
+            rows, columns = 1, rows * columns
+        steps = [
+            {"full": columns, "row": 1}.get(operand.layout, 0) for operand in text.operands
+        ]
+        return Instruction("kernel", group, refs, (rows, columns, steps), text)
+
+    def _matrix(self, e: Expr) -> tuple[Ref, bool, int]:
+        """(where, transposed, length of a row in memory) of a matrix in a product."""
+        flagged = e.op == "permute" and e not in self.dense
+        inner = e.args[0] if flagged else e
+        return self.ref(inner), flagged, self.graph.shapes[inner][1]
+
+    def _product(self, e: Expr) -> Instruction:
+        a, b = e.args
+        (m, k), n = self.graph.shapes[a], self.graph.shapes[b][1]
+        (at_a, ta, lda), (at_b, tb, ldb) = self._matrix(a), self._matrix(b)
+        details = (ta, tb, m, n, k, lda, ldb, n, self.graph.dtypes[e])
+        return Instruction("product", e, [at_a, at_b, self.ref(e)], details)
+
+    def _copy(self, e: Any, shape: Shape, dst: Any, ds: Any, src: Any, ss: Any, size: int) -> Any:
+        scale = lambda strides: tuple(s * size for s in strides)
+        return Instruction("copy", e, [dst, src], (size, shape, scale(ds), scale(ss)))
+
+    def _permute(self, e: Expr) -> Instruction:
+        inner, axes = e.args[0], dict(e.attrs)["axes"]
+        strides = contiguous(self.graph.shapes[inner])
+        shape = self.graph.shapes[e]
+        size = self.graph.dtypes[e].itemsize
+        moved = tuple(strides[a] for a in axes)
+        return self._copy(e, shape, self.ref(e), contiguous(shape), self.ref(inner), moved, size)
+
+    def _strided(self, e: Expr) -> Instruction:
+        attrs, shape = dict(e.attrs), self.graph.shapes[e]
+        size = self.graph.dtypes[e].itemsize
+        space, index, offset = self.ref(e.args[0])
+        source = (space, index, offset + attrs["offset"] * size)
+        return self._copy(
+            e, shape, self.ref(e), contiguous(shape), source, attrs["strides"], size
+        )
+
+    def _slice(self, e: Expr) -> Instruction:
+        shape, size = self.graph.shapes[e], self.graph.dtypes[e].itemsize
+        start, strides = window(dict(e.attrs)["slices"], self.graph.shapes[e.args[0]])
+        space, index, offset = self.ref(e.args[0])
+        source = (space, index, offset + start * size)
+        return self._copy(e, shape, self.ref(e), contiguous(shape), source, strides, size)
+
+    def _concat(self, e: Expr) -> Instruction:
+        """Copies of the parts that were not computed in their places."""
+        axis, shape = dict(e.attrs)["axis"], self.graph.shapes[e]
+        size, strides = self.graph.dtypes[e].itemsize, contiguous(self.graph.shapes[e])
+        space, index, offset = self.ref(e)
+        parts = []
+        for a in e.args:
+            target, inner = (space, index, offset), self.graph.shapes[a]
+            if self.ref(a) != target:
+                parts.append(
+                    self._copy(a, inner, target, strides, self.ref(a), contiguous(inner), size)
+                )
+            offset += inner[axis] * strides[axis] * size
+        return Instruction("several", e, [], tuple(parts))
+
+    def _place(self, e: Expr) -> Instruction:
+        shape, size = self.graph.shapes[e], self.graph.dtypes[e].itemsize
+        g = e.args[0]
+        inner = self.graph.shapes[g]
+        start, strides = window(dict(e.attrs)["slices"], shape)
+        self.constants.append(np.zeros((), self.graph.dtypes[e]))
+        zero = (LIVE, self.live + len(self.constants) - 1, 0)
+        space, index, offset = self.ref(e)
+        target = (space, index, offset + start * size)
+        none = (0,) * len(shape)
+        parts = (
+            self._copy(e, shape, self.ref(e), contiguous(shape), zero, none, size),
+            self._copy(e, inner, target, strides, self.ref(g), contiguous(inner), size),
+        )
+        return Instruction("several", e, [], parts)
+
+    def _random(self, e: Expr) -> Instruction:
+        attrs = dict(e.attrs)
+        return Instruction("random", e, [self.ref(e)], (e.args[0], attrs["p"], attrs["shape"]))
+
+    def _host(self, e: Expr) -> Instruction:
+        arrays = [a for a in e.args if isinstance(a, Expr)]
+        refs = [*map(self.ref, arrays), self.ref(e)]
+        kinds = [(self.graph.dtypes[a], self.graph.shapes[a]) for a in (*arrays, e)]
+        return Instruction("host", e, refs, (self.functions[e.args[0]], kinds))
+
+    def _copies(self) -> list[Instruction]:
+        """What goes to its target at the end. Values are read before any of them is overwritten."""
+        found = []
+        for target, e, shape, dtype in self.final:
+            source = self.ref(e) if isinstance(e, Expr) else e
+            flat = (math.prod(shape),)
+            found.append(self._copy(e, flat, target, (1,), source, (1,), dtype.itemsize))
+        return found
+
+
+def single_pass(group: Group) -> bool:
+    """Whether a kernel reads every entry once, before it writes there."""
+    assert group.program is not None
+    return all(e.op not in REDUCTIONS for e in group.program.order())
+
+
+def contiguous(shape: Shape) -> Shape:
+    """The strides, in entries, of an array without gaps."""
+    strides = []
+    step = 1
+    for n in reversed(shape):
+        strides.append(step)
+        step *= n
+    return tuple(reversed(strides))
+
+
+def window(slices: Sequence[tuple[int, int, int]], shape: Shape) -> tuple[int, Shape]:
+    """(first entry, strides) of a slice of an array of this shape."""
+    whole = contiguous(shape)
+    start = sum(s * w for (s, _, _), w in zip(slices, whole, strict=True))
+    return start, tuple(step * w for (_, _, step), w in zip(slices, whole, strict=True))

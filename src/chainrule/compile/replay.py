@@ -1,0 +1,139 @@
+"""`replay`: from what a recorder noted to something that can be called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.array.dtypes import Array
+from chainrule.array.random import default_stream
+from chainrule.compile import native
+from chainrule.compile.expression import Expr
+from chainrule.compile.place import Layout, Write
+from chainrule.compile.sequence import Steps
+from chainrule.compile.symbolic import CaptureError, Recorder
+
+__all__ = ["Replay", "replay"]
+
+
+class Replay:
+    """A captured step: arrays in, a tuple of fresh arrays out.
+
+    Called with arrays that are not as declared, or whose labels are out of range, it gives
+    NotImplemented, and nothing has changed.
+
+    Attributes:
+        written: the parts of live memory that it updates.
+        layout: the memory and instructions of the native form; None where there is none.
+        reason: why there is none.
+        steps: the calls, as NumPy does them.
+    """
+
+    def __init__(self, recorder: Recorder, results: Sequence[Any], name: str) -> None:
+        self.recorder, self.results, self.name = recorder, list(results), name
+        self.written = [
+            recorder.bases[k][start:stop]
+            for k, pieces in recorder.written.items()
+            for start, stop, _ in pieces
+        ]
+        self.steps = Steps(recorder, results, name)
+        self.layout: Layout | None = None
+        self.reason: str | None = None
+        #: arrays in, results out
+        self.run: Callable[..., Any] = self._with_numpy
+        for r in results:
+            if isinstance(r.expr, Expr) and recorder.graph.dtypes[r.expr] != r.dtype:
+                raise CaptureError("labels are returned in another type than they came in")
+        if native.available():
+            try:
+                found = self._native()
+            except NotImplementedError as error:
+                self.reason = str(error)
+            else:
+                if found is None:
+                    self.reason, self.layout = "its kernels could not be built", None
+                else:
+                    self.run = found
+        else:
+            self.reason = "there is no native code here"
+
+    # -- NumPy ------------------------------------------------------------------------------------
+
+    def _with_numpy(self, *arrays: Any) -> Any:
+        for a, s in zip(arrays, self.recorder.arguments, strict=True):
+            if type(a) is not np.ndarray or a.shape != s.shape or a.dtype != s.dtype:
+                return NotImplemented
+        if not self._labels_fit(arrays):
+            return NotImplemented
+        with np.errstate(all="ignore"):
+            return self.steps.function(*arrays)
+
+    def _labels_fit(self, arrays: Sequence[Any]) -> bool:
+        place = {s.expr: k for k, s in enumerate(self.recorder.arguments)}
+        for _, x, classes in self.recorder.guards:
+            e = x.expr
+            while e.op in ("reshape", "region"):
+                e = e.args[0]
+            labels = arrays[place[e]] if e in place else self.recorder.bases[e.args[0]]
+            if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+                return False
+        return True
+
+    # -- native code ------------------------------------------------------------------------------
+
+    def _native(self) -> Any:
+        recorder = self.recorder
+        graph = recorder.graph
+        writes = [
+            Write(graph.region(recorder._flat(k), start, (stop - start,)), e)
+            for k, pieces in recorder.written.items()
+            for start, stop, e in pieces
+        ]
+        layout = Layout(
+            graph,
+            [a.expr for a in recorder.arguments],
+            [(r.expr, r.shape, r.dtype) for r in self.results],
+            writes,
+            len(recorder.bases),
+            recorder.functions,
+        )
+        self.layout = layout
+        live: list[Array] = [*recorder.bases, *layout.constants]
+        keys = -1
+        if recorder.draws:
+            keys = len(live)
+            self.keys = np.zeros((len(recorder.draws), 3), np.uint64)
+            live.append(self.keys)
+        run = native.plan(
+            layout,
+            self.name,
+            [(a.dtype, a.shape, False) for a in recorder.arguments],
+            live,
+            [(x.expr, graph.dtypes[x.expr], n) for _, x, n in recorder.guards],
+            keys,
+        )
+        if run is None or not recorder.draws:
+            return run
+        return self._drawing(run)
+
+    def _drawing(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        """Give every draw its place in the stream, and move the stream on once it has run."""
+        paths = [path for path, _ in self.recorder.draws]
+        keys = self.keys
+
+        def drawing(*arrays: Any) -> Any:
+            stream = default_stream()
+            before = stream.advance(paths, keys)
+            outputs = run(*arrays)
+            if outputs is NotImplemented:
+                stream.rewind(before)
+            return outputs
+
+        return drawing
+
+
+def replay(recorder: Recorder, results: Sequence[Any], name: str) -> Replay:
+    """What repeats a recorded step."""
+    return Replay(recorder, results, name)
