@@ -2,14 +2,15 @@
 
     python benchmarks/cold_start.py --rounds 10
 
-Whole processes, taking turns, with warm file caches: chainrule's command line, a script with
-chainrule and one with scikit-learn. Each splits the 1797 digits 80 to 20, trains a net with 100
-hidden units (ReLU, Adam at 1e-3, batches of 32), prints the test accuracy and saves the model.
+Whole processes, taking turns, with warm file caches: chainrule's command line, and a script with
+chainrule, scikit-learn and PyTorch each. Each splits the 1797 digits 80 to 20, trains a net with
+100 hidden units (ReLU, Adam at 1e-3, batches of 32), prints the test accuracy and saves the model.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -72,31 +73,65 @@ print("test accuracy", model.score(x_test, y_test))
 joblib.dump(model, sys.argv[1])
 """
 
-# The defaults of the command line are better ones; these are what all three do.
+_TORCH = """
+import sys
+
+import numpy as np
+import torch
+
+with np.load(sys.argv[1]) as digits:
+    x = torch.from_numpy(digits["X"].astype("float32") / 16)
+    y = torch.from_numpy(digits["y"].astype("int64"))
+torch.manual_seed(0)
+test, train = torch.randperm(len(x)).split([360, len(x) - 360])
+model = torch.nn.Sequential(torch.nn.Linear(64, 100), torch.nn.ReLU(), torch.nn.Linear(100, 10))
+optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+for epoch in range(20):
+    for rows in train[torch.randperm(len(train))].split(32):
+        loss = torch.nn.functional.cross_entropy(model(x[rows]), y[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+with torch.inference_mode():
+    right = model(x[test]).argmax(1) == y[test]
+print("test accuracy", right.float().mean().item())
+torch.save(model.state_dict(), sys.argv[2])
+"""
+
+# The defaults of the command line are better ones; these are what all of them do.
 _LINE = (
     "train --hidden 100 --dropout 0 --optimizer adam --lr 1e-3 --schedule none --epochs 20 "
     "--batch-size 32 --validation-fraction 0 --test-fraction 0.2 --output"
 )
 PEERS = [
     Peer("chainrule", "command line, `chainrule train`", "chainrule"),
+    Peer("chainrule-first", "the same, its kernels compiled anew", "chainrule"),
+    Peer("chainrule-python", "the same, no compiler", "chainrule", {"CHAINRULE_NATIVE": "0"}),
     Peer("chainrule-script", "script with `cr.Trainer`", "chainrule"),
     Peer("sklearn", "script with `MLPClassifier`", "scikit-learn"),
+    Peer("torch", "script with PyTorch", "torch"),
 ]
 COMMANDS = {
     "chainrule": ["-m", "chainrule", *_LINE.split()],
+    "chainrule-first": ["-m", "chainrule", *_LINE.split()],
+    "chainrule-python": ["-m", "chainrule", *_LINE.split()],
     "chainrule-script": ["-c", _CHAINRULE],
     "sklearn": ["-c", _SKLEARN],
+    # the file of pixels itself: the least that a script can read them with
+    "torch": ["-c", _TORCH, str(harness.ROOT / "src/chainrule/data/digits.npz")],
 }
 
 
 def run(
-    arguments: Sequence[str], folder: str, env: Mapping[str, str]
+    arguments: Sequence[str], folder: str, env: Mapping[str, str], first: bool
 ) -> Callable[[], dict[str, float]]:
-    """One whole process; the time ends when it has ended."""
+    """One whole process; the time ends when it has ended. `first`: with no kernels in its cache."""
 
     def measure() -> dict[str, float]:
         path = Path(folder, "model.saved")
         path.unlink(missing_ok=True)
+        if first:
+            shutil.rmtree(env["CHAINRULE_CACHE"], ignore_errors=True)
         start = time.perf_counter()
         done = subprocess.run(
             [sys.executable, *arguments, str(path)],
@@ -125,7 +160,11 @@ def main() -> None:
     peers = harness.chosen(PEERS, args.peers)
     neighbours = harness.Neighbours()
     with tempfile.TemporaryDirectory() as folder, harness.installed() as env:
-        commands = {p.name: run(COMMANDS[p.name], folder, env) for p in peers}
+        commands = {}
+        for p in peers:
+            first = p.name == "chainrule-first"
+            cache = {"CHAINRULE_CACHE": str(Path(folder, "first" if first else "cache"))}
+            commands[p.name] = run(COMMANDS[p.name], folder, env | cache | dict(p.env), first)
         found = harness.interleave(commands, args.rounds, neighbours)
     rows = []
     for p, row in zip(

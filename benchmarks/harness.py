@@ -298,9 +298,9 @@ def installed() -> Iterator[dict[str, str]]:
     """The environment in which every package has compiled Python files, as after its installation:
     in a folder of their own, which the first round fills, whatever a checkout or a shell has."""
     with tempfile.TemporaryDirectory() as folder:
-        yield {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {
-            "PYTHONPYCACHEPREFIX": folder
-        }
+        dropped = (*_CHOICES, "PYTHONDONTWRITEBYTECODE")
+        env = {k: v for k, v in os.environ.items() if k not in dropped}
+        yield env | {"PYTHONPYCACHEPREFIX": folder}
 
 
 # ---------------------------------------------------------------------------- facts and tables

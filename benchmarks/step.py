@@ -113,7 +113,8 @@ def main() -> int:
     if verdicts := goals.table(data):
         print(f"\n{verdicts}")
     wrong = [note for r in results for note in r.notes if note.startswith(harness.DIFFERS)]
-    print(*wrong, sep="\n", file=sys.stderr)
+    for note in wrong:
+        print(note, file=sys.stderr)
     return 1 if wrong else 0
 
 

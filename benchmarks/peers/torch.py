@@ -105,15 +105,15 @@ def fit(x: Any, y: Any) -> Any:
     return predict
 
 
-def compiled(case: Case) -> Job:
+def compiled(case: Case, opts: Any = ("cpp_wrapper", "max_autotune")) -> Job:
     """One graph of the whole step, with functional gradients: measured faster than compiling the
     forward pass alone, and than compiling forward, ``backward()`` and ``optimizer.step()``, which
     breaks into several graphs. With the C++ wrapper and tuned products, the fastest settings."""
     import torch._inductor.config as settings
 
     torch._dynamo.reset()  # what the last case left
-    settings.cpp_wrapper = True
-    settings.max_autotune = True
+    settings.cpp_wrapper = "cpp_wrapper" in opts
+    settings.max_autotune = "max_autotune" in opts
     model = network(case)
     names = [name for name, _ in model.named_parameters()]
     parameters = [p.detach() for p in model.parameters()]

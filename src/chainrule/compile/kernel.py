@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 
 from chainrule.array.abstract import AbstractArray
+from chainrule.array.namespace import NUMPY
+from chainrule.compile import native
+from chainrule.compile.eager import native_plan
 from chainrule.compile.expression import Program
 from chainrule.compile.lower import Signature
 from chainrule.compile.print_numpy import compile_numpy, function_name, print_numpy
@@ -16,6 +19,7 @@ from chainrule.compile.schedule import Schedule, schedule
 
 __all__ = ["Kernel"]
 
+NUMPY.matmul = native.matmul  # type: ignore[method-assign]
 _MOST_PLANS = 1024  # a stream of ever new shapes must not fill the memory
 _FLOAT32 = np.dtype(np.float32)
 _ndarray = np.ndarray
@@ -32,6 +36,7 @@ class Kernel:
         into: output position -> position of the argument whose memory receives it. That argument
             itself is then the result. Every output is computed from the arguments as they came,
             in whatever order they are written. The arguments must not overlap one another.
+        own: it is a person's own formula: native code is built for it at first use.
 
     Called with arrays and Python numbers, one per input of the program. An operation runs in the
     widest floating type among the arguments with dimensions; numbers and 0-d arrays follow.
@@ -49,7 +54,7 @@ class Kernel:
         return p,
     """
 
-    __slots__ = ("_functions", "_lock", "_plans", "borrow", "donated", "into", "program")
+    __slots__ = ("_functions", "_lock", "_plans", "borrow", "donated", "into", "own", "program")
 
     def __init__(
         self,
@@ -57,8 +62,10 @@ class Kernel:
         borrow: bool = False,
         donated: tuple[int, ...] = (),
         into: Mapping[int, int] | None = None,
+        own: bool = False,
     ) -> None:
         self.program = program
+        self.own = own
         self.borrow = borrow
         self.donated = donated
         self.into = dict(into or {})
@@ -93,6 +100,29 @@ class Kernel:
         return schedule(self.program, signature, self.donated, self.into, not self.borrow)
 
     def _plan(self, signature: Any) -> Callable[..., tuple[Any, ...]]:
+        function: Callable[..., tuple[Any, ...]] | None = None
+        if len(signature) == len(self.program.inputs):
+            function = native_plan(self.program, signature, self.into, self.borrow, self.own)
+        if function is not None:
+            if self.into:
+                function = self._or_numpy(function, signature)
+            with self._lock:
+                self._plans[signature] = function
+            return function
+        return self._numpy(signature)
+
+    def _or_numpy(
+        self, run: Callable[..., Any], signature: Any
+    ) -> Callable[..., tuple[Any, ...]]:
+        """Native code, or NumPy for arrays to be written that are not contiguous."""
+
+        def call(*arrays: Any) -> tuple[Any, ...]:
+            result = run(*arrays)
+            return self._numpy(signature)(*arrays) if result is NotImplemented else result
+
+        return call
+
+    def _numpy(self, signature: Any) -> Callable[..., tuple[Any, ...]]:
         s = self._schedule(signature)
         source = print_numpy(s)
         with self._lock:
@@ -104,7 +134,7 @@ class Kernel:
                 function = self._functions[source] = compile_numpy(
                     source, function_name(self.program.name)
                 )
-            self._plans[signature] = function
+            self._plans.setdefault(signature, function)
         return function
 
 

@@ -52,7 +52,7 @@ class Layouts:
         NotImplementedError: for a program that is not of one space.
     """
 
-    def __init__(self, low: Lowered) -> None:
+    def __init__(self, low: Lowered, space: Shape | None = None) -> None:
         self.low = low
         steps = low.order()
         read = {a for e in steps for a in e.args if isinstance(a, Expr)}
@@ -61,6 +61,7 @@ class Layouts:
         shapes = [low.shapes[e] for e in everything] or [()]
         # an axis of length zero belongs to the largest array, too
         full = max(shapes, key=lambda s: (math.prod(n or 1 << 40 for n in s), len(s)))
+        full = full if space is None else space
         self.full: Shape = full if len(full) > 1 else (1, *(full or (1,)))
         self.layout: dict[Expr, str] = {}
         self.reduces: dict[Expr, str] = {}
@@ -121,7 +122,7 @@ class Layouts:
             return "row"
         if shape[-1:] == full[-1:] and math.prod(shape[:-1]) == 1:
             return "column"
-        self.refuse(f"{name}, an array of shape {shape}")
+        return self.refuse(f"{name}, an array of shape {shape}")
 
     def _of_step(self, e: Expr) -> str:
         args = [a for a in e.args if isinstance(a, Expr)]
@@ -144,7 +145,10 @@ class Layouts:
         fits = _bare(shape) == _bare(expected.get(found, ()))
         # (R,) beside (R, C) would be matched with the columns
         astray = e.op not in ("squeeze", "expand_dims") and any(
-            self.layout[a] == "row" and not self._has_columns(a) and self.low.shapes[a] != shape
+            self.layout[a] == "row"
+            and not self._has_columns(a)
+            and self.low.shapes[a] != shape
+            and math.prod(self.low.shapes[a]) != 1
             for a in args
         )
         if not fits or astray:

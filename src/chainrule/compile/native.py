@@ -14,7 +14,7 @@ from chainrule.compile import build
 from chainrule.compile.place import Instruction, Layout
 from chainrule.compile.print_c import CText
 
-__all__ = ["available", "kernels", "plan", "prelude"]
+__all__ = ["available", "kernels", "known", "matmul", "plan", "prelude", "texts_of"]
 
 _lock = threading.Lock()
 _known: dict[str, int] = {}
@@ -47,6 +47,29 @@ def kernels(texts: Iterable[CText]) -> dict[str, int] | None:
                 return None
             _known.update((name, library.address(name)) for name in missing)
     return {name: _known[name] for name in wanted}
+
+
+def known(texts: Iterable[CText]) -> bool:
+    """Whether all these kernels are there without building any."""
+    with _lock:
+        if not _known:
+            _known.update(getattr(build, "catalogue", dict)())
+        return all(t.name in _known for t in texts)
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """``numpy.matmul``, by the same code as the products of a plan where both are matrices."""
+    if (
+        type(a) is np.ndarray
+        and type(b) is np.ndarray
+        and a.ndim == 2
+        and b.ndim == 2
+        and a.dtype == b.dtype
+        and a.dtype.kind == "f"
+        and (native := build.runtime()) is not None
+    ):
+        return native.product(a, b)
+    return np.matmul(a, b)
 
 
 def texts_of(layout: Layout) -> list[CText]:

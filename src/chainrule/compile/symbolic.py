@@ -19,6 +19,7 @@ import numpy as np
 from chainrule.array.abstract import AbstractArray
 from chainrule.array.dtypes import Array
 from chainrule.array.primitives import PRIMITIVES
+from chainrule.compile import native
 from chainrule.compile.expression import Expr
 from chainrule.compile.fuse import is_leaf
 from chainrule.compile.graph import Graph
@@ -302,26 +303,18 @@ class Recorder:
         size = a.size
         if not pieces:
             return g.region(self._flat(k), offset, a.shape)
-        for start, stop, e in pieces:
-            if (start, stop) == (offset, offset + size):
-                return self._shaped(e, a.shape)
         if all(stop <= offset or start >= offset + size for start, stop, _ in pieces):
             return g.region(self._flat(k), offset, a.shape)
         found, at = [], offset
-        inside = all(
-            offset <= start and stop <= offset + size
-            for start, stop, _ in pieces
-            if stop > offset and start < offset + size
-        )
-        if not inside:
-            raise capture_error("a part of an array that was updated as a whole is read")
         for start, stop, e in sorted(pieces, key=lambda p: p[0]):
             if stop <= offset or start >= offset + size:
                 continue
             if start > at:
                 found.append(g.region(self._flat(k), at, (start - at,)))
-            found.append(self._shaped(e, (stop - start,)))
-            at = stop
+                at = start
+            end = min(stop, offset + size)
+            found.append(g.region(self._shaped(e, (stop - start,)), at - start, (end - at,)))
+            at = end
         if at < offset + size:
             found.append(g.region(self._flat(k), at, (offset + size - at,)))
         return g.reshape(g.concat(found, 0), a.shape)
@@ -362,12 +355,14 @@ class Recorder:
                     pieces.append((left, right, part))
         pieces.append((start, stop, expr))
 
-    def put(self, target: Any, value: Any) -> Any:
+    def put(self, target: Any, value: Any, casting: str = "same_kind") -> Any:
         """``target[...] = value``: of live memory an update, of a symbolic array a new value."""
         if isinstance(target, Symbolic):
             target.expr, target.slot = value.expr, value.slot
             return target
         value = self.of(value)
+        if isinstance(value, Symbolic) and value.dtype != target.dtype:
+            value = self.astype(value, target.dtype)
         self.write(target, value)
         self.calls.append(Call(np.copyto, (target, self._arg(value)), (), {}, effect=True))
         return target
@@ -437,7 +432,7 @@ class Recorder:
         if a.ndim != 2 or b.ndim != 2 or a.dtype != b.dtype or a.dtype.kind != "f":
             return self.host(np.matmul, (a, b), {})
         expr = self.graph.product(a.expr, b.expr)
-        return self._called(np.matmul, (a, b), expr, (a.shape[0], b.shape[1]), a.dtype)
+        return self._called(native.matmul, (a, b), expr, (a.shape[0], b.shape[1]), a.dtype)
 
     def reshape(self, x: Any, shape: Shape) -> Symbolic:
         wanted = np.broadcast_to(np.zeros((), np.bool_), x.shape).reshape(shape).shape

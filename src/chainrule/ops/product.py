@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.array.namespace import NUMPY
 from chainrule.array.errors import ShapeError
 from chainrule.autograd.tape import Op, apply
 from chainrule.ops import elementwise as e
@@ -24,7 +25,7 @@ class _Matmul(Op):
         return (needed[1], needed[0]), (False,)
 
     def forward(self, xp: Any, a: Any, b: Any, shapes: Any) -> Any:
-        return (np.matmul(a, b),), ()
+        return (NUMPY.matmul(a, b),), ()
 
     def vjp(
         self,
@@ -38,8 +39,8 @@ class _Matmul(Op):
     ) -> Any:
         a, b = inputs
         (g,) = cotangents
-        da = sum_to_shape(g @ matrix_transpose(b), attrs["shapes"][0]) if needed[0] else None
-        db = sum_to_shape(matrix_transpose(a) @ g, attrs["shapes"][1]) if needed[1] else None
+        da = sum_to_shape(xp.matmul(g, matrix_transpose(b)), attrs["shapes"][0]) if needed[0] else None
+        db = sum_to_shape(xp.matmul(matrix_transpose(a), g), attrs["shapes"][1]) if needed[1] else None
         return da, db
 
     def per_sample(

@@ -119,6 +119,8 @@ class Tensor(Variable):
         g = self._grad
         if g is None or isinstance(g, Tensor):
             return g
+        if state.recorder is not None:
+            return Variable._wrap(state.recorder.of(g))  # type: ignore[no-any-return]
         # a gradient in an optimizer's vector is overwritten by the next pass: give a copy
         wrapped: Tensor = Variable._wrap(g.copy() if g is self._slot else g)
         return wrapped

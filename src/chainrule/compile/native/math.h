@@ -161,7 +161,7 @@ CR_INLINE float cr_tanhf(float x) {
   cr_reducedf e = cr_reducef(a > 10.0f ? 20.0f : 2.0f * a);
   float s = cr_exp2f(e.n);
   float large = 1.0f - 2.0f / CR_FMAF(cr_expm1_nearf(e.r), s, s + 1.0f);
-  return a < 0.625f ? CR_FMAF(x * z, p, x) : copysignf(large, x);
+  return copysignf(a < 0.625f ? CR_FMAF(a * z, p, a) : large, x);
 }
 
 /* t / (t + 2) with t = e^2|x| - 1; for small t as t/2 - t/2 t / (t + 2), which rounds less. */
@@ -243,15 +243,17 @@ CR_INLINE double cr_log(double x) {
   return x > 0.0 ? y : edge;
 }
 
-/* ln(1 + x): u = 1 + x is split, and what rounding took from u is added to its fraction. */
+/* ln(1 + x): u = 1 + x is split as above, u = 2^k m, and what rounding took from u joins m - 1,
+   scaled by m / u = 2^-k (a quotient of powers of two is a difference of bits). */
 CR_INLINE float cr_log1pf(float x) {
   float u = 1.0f + x;
   float lost = x < 1.0f ? x - (u - 1.0f) : 1.0f - (u - x);
   cr_splitf_ a = cr_splitf(u);
-  float y = cr_log_nearf(a.k, (a.m - 1.0f) + lost * cr_of_bitsf(cr_bitsf(a.m) - cr_bitsf(u) + 0x3f800000u));
+  float scale = cr_of_bitsf(cr_bitsf(a.m) - cr_bitsf(u) + 0x3f800000u);
+  float y = cr_log_nearf(a.k, (a.m - 1.0f) + (x < 1e9f ? lost * scale : 0.0f));
   float edge = x == -1.0f ? -INFINITY : NAN;
-  y = x < INFINITY ? y : x;
   y = fabsf(x) < 1e-9f ? x : y;
+  y = x < INFINITY ? y : x;
   return x > -1.0f ? y : edge;
 }
 
@@ -259,10 +261,11 @@ CR_INLINE double cr_log1p(double x) {
   double u = 1.0 + x;
   double lost = x < 1.0 ? x - (u - 1.0) : 1.0 - (u - x);
   cr_split_ a = cr_split(u);
-  double y = cr_log_near(a.k, (a.m - 1.0) + lost * cr_of_bits(cr_bits(a.m) - cr_bits(u) + 0x3ff0000000000000u));
+  double scale = cr_of_bits(cr_bits(a.m) - cr_bits(u) + 0x3ff0000000000000u);
+  double y = cr_log_near(a.k, (a.m - 1.0) + (x < 1e18 ? lost * scale : 0.0));
   double edge = x == -1.0 ? -INFINITY : NAN;
-  y = x < INFINITY ? y : x;
   y = fabs(x) < 1e-18 ? x : y;
+  y = x < INFINITY ? y : x;
   return x > -1.0 ? y : edge;
 }
 
@@ -326,13 +329,27 @@ CR_INLINE double cr_erf(double x) {
   return a < 1.0 ? CR_FMA(x, s, x) : copysign(large, x);
 }
 
+/* ---- powers ------------------------------------------------------------------------------- */
+
+/* a^b = +-e^(b ln |a|), computed in double. A negative a takes whole b only, an odd one keeps its
+   sign; a or b may be infinite, and 1^b = a^0 = 1 even for NaN, as in C. */
+CR_INLINE float cr_powf(float a, float b) {
+  double size = fabs((double)a), c = fabs((double)b);
+  double y = cr_exp(size == 1.0 || b == 0.0f ? 0.0 : (double)b * cr_log(size));
+  c = c > 1e9 ? 1e9 : c; /* from 2^24 on every float is even */
+  double half = 0.5 * c;
+  int whole = (c + CR_ROUND) - CR_ROUND == c;
+  int odd = whole & ((half + CR_ROUND) - CR_ROUND != half);
+  y = odd ? copysign(y, (double)a) : y;
+  return (float)((a < 0.0f) & (a > -INFINITY) & !whole ? NAN : y);
+}
+
 /* ---- one element at a time: the C library's ----------------------------------------------- */
 
 CR_INLINE float cr_sinf(float x) { return sinf(x); }
 CR_INLINE double cr_sin(double x) { return sin(x); }
 CR_INLINE float cr_cosf(float x) { return cosf(x); }
 CR_INLINE double cr_cos(double x) { return cos(x); }
-CR_INLINE float cr_powf(float a, float b) { return powf(a, b); }
 CR_INLINE double cr_pow(double a, double b) { return pow(a, b); }
 CR_INLINE float cr_lgammaf(float x) { return (float)lgamma((double)x); }
 CR_INLINE double cr_lgamma(double x) { return lgamma(x); }
@@ -439,7 +456,7 @@ static inline double cr_polygamma(double x, int n) {
     scale *= pi * (m + 1);
   }
   for (int i = n + 1; i >= 0; i--) y = y * c + q[i];
-  return sign * (cr_polygamma_above(1.0 - x, n) - scale * y);
+  return sign * scale * y - cr_polygamma_above(1.0 - x, n);
 }
 static inline float cr_polygammaf(float x, int n) { return (float)cr_polygamma((double)x, n); }
 

@@ -20,11 +20,8 @@ static struct {
 
 /* -- vectors ---------------------------------------------------------------------------------- */
 
-/* Vectors as wide as the target has them: lanes of float, half as many of double. */
-#if defined(__AVX512F__)
-enum { LANES = 16 };
-#elif defined(__AVX__)
-enum { LANES = 8 };
+#if defined(__AVX__)
+enum { LANES = 8 }; /* of floats; 16 were slower with AVX-512, having more to add up at the end */
 #else
 enum { LANES = 4 };
 #endif
@@ -120,6 +117,87 @@ static inline void turn_block_d(const double *from, ptrdiff_t lf, double *to, pt
 TURN(turn_f, float, SBLOCK, turn_block_f)
 TURN(turn_d, double, DBLOCK, turn_block_d)
 
+/* -- one row times a transposed matrix --------------------------------------------------------- */
+
+/* y[j] = sum of x[k] b[j][k]: LANES sums at once, one vector each, added up together at the end.
+ * The order of additions depends on k alone. */
+typedef float FV __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t IV __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+/* Lane j of the result: the sum of the lanes of v[j]. In each round, neighbours' halves meet. */
+static inline FV add_up(FV *v)
+{
+#if defined(__AVX__)
+    for (int i = 0; i < 4; i++)
+        v[i] = MIX(IV, v[i], v[i + 4], 0, 1, 2, 3, 8, 9, 10, 11) +
+               MIX(IV, v[i], v[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    for (int i = 0; i < 2; i++)
+        v[i] = MIX(IV, v[i], v[i + 2], 0, 1, 8, 9, 4, 5, 12, 13) +
+               MIX(IV, v[i], v[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    return MIX(IV, v[0], v[1], 0, 8, 2, 10, 4, 12, 6, 14) +
+           MIX(IV, v[0], v[1], 1, 9, 3, 11, 5, 13, 7, 15);
+#else
+    for (int i = 0; i < 2; i++)
+        v[i] = MIX(IV, v[i], v[i + 2], 0, 1, 4, 5) + MIX(IV, v[i], v[i + 2], 2, 3, 6, 7);
+    return MIX(IV, v[0], v[1], 0, 4, 2, 6) + MIX(IV, v[0], v[1], 1, 5, 3, 7);
+#endif
+}
+
+/* n < LANES items, then zeros; what lies beyond the items is not read. */
+static inline FV some(const float *from, ptrdiff_t n)
+{
+    float t[LANES];
+    FV v;
+    for (int i = 0; i < LANES; i++)
+        t[i] = i < n ? from[i] : 0.0f;
+    memcpy(&v, t, sizeof v);
+    return v;
+}
+
+static inline __attribute__((always_inline)) FV
+dots(const float *x, const float *b, ptrdiff_t ldb, ptrdiff_t rows, ptrdiff_t k, FV end, IV mask,
+     int until)
+{
+    ptrdiff_t whole = k - k % LANES, rest = k - whole;
+    const float *row[LANES];
+    FV sum[LANES];
+    for (int i = 0; i < LANES; i++) {
+        row[i] = b + (i < rows ? i : rows - 1) * ldb;
+        sum[i] = (FV){0};
+    }
+    for (ptrdiff_t l = 0; l < whole; l += LANES) {
+        FV v = *(const FV *)(x + l);
+        for (int i = 0; i < LANES; i++)
+            sum[i] += *(const FV *)(row[i] + l) * v;
+    }
+    if (rest)
+        for (int i = 0; i < LANES; i++) {
+            FV v = i < until ? (FV)(*(const IV *)(row[i] + whole) & mask)
+                             : some(row[i] + whole, rest);
+            sum[i] += v * end;
+        }
+    return add_up(sum);
+}
+
+static void row_times_turned(const float *x, const float *b, ptrdiff_t ldb, float *y, ptrdiff_t n,
+                             ptrdiff_t k)
+{
+    ptrdiff_t whole = k - k % LANES, rest = k - whole, j = 0;
+    FV end = some(x + whole, rest);
+    IV mask;
+    for (int i = 0; i < LANES; i++)
+        mask[i] = -(i < rest);
+    /* a vector that begins in a row may run on into the next one, which the last row lacks */
+    for (; j + LANES < n && ldb >= LANES; j += LANES)
+        *(FV *)(y + j) = dots(x, b + j * ldb, ldb, LANES, k, end, mask, LANES);
+    for (; j < n; j += LANES) {
+        ptrdiff_t rows = n - j < LANES ? n - j : LANES;
+        int until = ldb >= LANES ? (int)rows - 1 : 0;
+        FV all = dots(x, b + j * ldb, ldb, rows, k, end, mask, until);
+        memcpy(y + j, &all, (size_t)rows * sizeof(float));
+    }
+}
+
 /* -- products --------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -129,15 +207,25 @@ typedef struct {
 
 enum { ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112 };
 
+/* OpenBLAS is slow at A Bᵀ where it packs Bᵀ into blocks, that is, where m n is above about 1000,
+ * or where k is small; turning B round first and multiplying plainly takes 0.1 ns an element of B.
+ * Measured with OpenBLAS 0.3.31's SkylakeX kernels, µs with Bᵀ and with B turned round, one thread:
+ *   m, n, k   32,100,64  64,128,64  128,10,256  8,64,20  32,512,784  128,512,784  256,512,784
+ *              7.3, 4.6  14.5, 10.0 16.7, 10.2  .67, .38  430, 370    1203, 1190    2160, 2320 */
 static int turns(const Product *p)
 {
-#if defined(TURN_NEVER)
-    return 0;
-#elif defined(TURN_ALWAYS)
-    return p->tb && !p->ta;
-#else
-    return p->tb && !p->ta && p->m > 1 && p->n >= 16;
-#endif
+    if (!p->tb || p->ta || p->m < 2)
+        return 0;
+    if (p->k <= 24)
+        return p->n >= 16;
+    return p->m * p->n > 1024 && p->m <= 128;
+}
+
+/* One row: the call costs more than the sums. Larger ones go to the BLAS, which has threads. */
+static int one_row(const Product *p)
+{
+    return p->single && p->m == 1 && p->tb && (!p->ta || p->lda == 1) && p->k >= LANES &&
+           p->n * p->k <= 1 << 17;
 }
 
 /* The step from row to row of a matrix in scratch: whole cache lines. */
@@ -186,6 +274,10 @@ static int product_run(const Product *p, const void *a, const void *b, void *c, 
     if (p->k == 0) {
         for (ptrdiff_t i = 0; i < p->m; i++)
             memset((char *)c + (size_t)(i * p->ldc) * item, 0, (size_t)p->n * item);
+        return 1;
+    }
+    if (one_row(p)) {
+        row_times_turned(a, b, p->ldb, c, p->n, p->k);
         return 1;
     }
     if (!turns(p) || !blas.sgemm)
