@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,6 +148,26 @@ def predicting(
 
     with within():
         return np.ravel(predict(row)).tolist(), run
+
+
+def fastest(jobs: Sequence[Job]) -> Job:
+    """Of several ways to do the same, the one of the least time in short blocks taking turns."""
+    if len(jobs) == 1:
+        return jobs[0]
+    counts, times = [], [math.inf] * len(jobs)
+    for _, run in jobs:
+        run(2)
+        counts.append(max(1, round(0.02 / _seconds(run, 2) * 2)))
+    for _ in range(5):
+        for k, (_, run) in enumerate(jobs):
+            times[k] = min(times[k], _seconds(run, counts[k]) / counts[k])
+    return jobs[times.index(min(times))]
+
+
+def _seconds(run: Callable[[int], None], n: int) -> float:
+    start = time.perf_counter()
+    run(n)
+    return time.perf_counter() - start
 
 
 def digits() -> tuple[tuple[Any, Any], tuple[Any, Any]]:

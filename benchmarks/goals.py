@@ -84,8 +84,10 @@ def table(data: Mapping[str, Any]) -> str:
 
 def _line(goal: Goal, times: Mapping[str, Sequence[float]], tuned: bool) -> tuple[str, ...]:
     against = {n: t for n, t in times.items() if n in goal.against}
-    if goal.ours not in times or not against:
+    if not against:
         return ()
+    if goal.ours not in times:
+        return (goal.work, *[""] * 5, f"{goal.required:g}", f"{goal.goal:g}", "not measured")
     best = min(against, key=lambda n: statistics.median(against[n]))
     ratios = {}
     for suffix in ("", "-tuned", "-python"):
@@ -127,12 +129,22 @@ def run(script: str, *options: str) -> Any:
 
 def main() -> None:
     parser = harness.options(__doc__, 7)
+    parser.add_argument("--cases", help="comma-separated: those of step.py, cold, scaling")
     args = parser.parse_args()
+    wanted = args.cases.split(",") if args.cases else []
+    rounds = ["--rounds", str(args.rounds)]
     write = ["--write", str(args.write)] if args.write else []
-    data = run("step.py", "--rounds", str(args.rounds), *write)
-    cold = run("cold_start.py", "--rounds", str(args.rounds), *write)
-    run("scaling.py", *write)
-    data["times"]["cold"] = {name: found["seconds"] for name, found in cold.items()}
+    data: dict[str, Any] = {"times": {}}
+    steps = [case for case in wanted if case not in ("cold", "scaling")]
+    if steps or not wanted:
+        cases = ["--cases", ",".join(steps)] if steps else []
+        data = run("step.py", *rounds, *cases, *write)
+    if "cold" in wanted or not wanted:
+        cold = run("cold_start.py", *rounds, *write)
+        data["times"]["cold"] = {name: found["seconds"] for name, found in cold.items()}
+    if "scaling" in wanted or not wanted:
+        plot = ["--plot", str(args.write.with_name("scaling.svg"))] if args.write else []
+        run("scaling.py", *plot, *write)
     harness.publish(args, harness.section(f"{args.rounds} rounds", table(data)), data)
 
 

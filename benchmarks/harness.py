@@ -216,7 +216,8 @@ def measure(
 ) -> Result:
     """Let every worker prepare its work, then time blocks of about `seconds`, taking turns.
 
-    What does not compute what the first one computed is not timed: it would mean nothing.
+    What does not compute what the first one computed is not timed: it would mean nothing. (What
+    gives nothing to compare, such as products alone, is.)
     """
     steps: dict[str, int] = {}
     right: list[float] | None = None
@@ -229,7 +230,7 @@ def measure(
         values = answer["check"]
         if right is None:
             right, first = values, e.label
-        if differ(values, right, e.worker.peer.rtol):
+        if values and differ(values, right, e.worker.peer.rtol):
             notes.append(f"{DIFFERS}: {e.label} {values}, {first} {right}")
             continue
         steps[e.name] = answer["steps"]
@@ -357,7 +358,7 @@ def command() -> str:
         if skip:
             skip = ""
             continue
-        if name in ("--write", "--json"):
+        if name in ("--write", "--json", "--plot"):
             skip = "" if value else name
             continue
         if name == "--data":

@@ -85,7 +85,7 @@ def draw(path: Path, times: Times, labels: Mapping[str, str]) -> None:
     import matplotlib
 
     matplotlib.use("agg")
-    matplotlib.rcParams.update({"svg.hashsalt": "chainrule", "font.size": 9})
+    matplotlib.rcParams.update({"svg.hashsalt": "", "svg.fonttype": "none", "font.size": 9})
     from matplotlib import pyplot
     from matplotlib.ticker import NullLocator
 

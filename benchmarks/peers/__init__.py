@@ -55,7 +55,7 @@ _ROWS = [
     _row("eager-python", "chainrule, eager, no compiler", "chainrule", "eager", _PYTHON, _STEPS),
     _row("numpy", "NumPy by hand", "numpy"),
     _row("numpy-tuned", "NumPy by hand, BLAS set to SkylakeX", "numpy", env=_TUNED),
-    _row("torch", "PyTorch, fused Adam", "torch", "eager", does="step penalty row fit"),
+    _row("torch", "PyTorch, eager, fused Adam", "torch", "eager", does="step penalty row fit"),
     _row("torch-compile", "PyTorch, torch.compile", "torch", "compile",
          {"TORCHINDUCTOR_COMPILE_THREADS": "1"}),
     _row("jax", "JAX, jit, donated buffers", "jax"),
@@ -96,7 +96,8 @@ def facts(row: Row) -> dict[str, Any]:
 
         kernel = torch.backends.cpu.get_cpu_capability()
         library = "MKL" if torch.backends.mkl.is_available() else "own BLAS"
-        return {"products": f"{library}, {kernel}", "threads": torch.get_num_threads()}
+        threads = f"1 or {torch.get_num_threads()}, the faster"
+        return {"products": f"{library}, {kernel}", "threads": threads}
     if row.module in ("jax", "keras"):
         return {"products": "XLA (Eigen)", "threads": len(os.sched_getaffinity(0))}
     if row.module == "onnxruntime":

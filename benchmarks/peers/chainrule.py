@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from harness import Unavailable
 
 
 @cr.formula
-def normalized(xp: Any, x: Any, weight: Any, bias: Any, axis: int) -> Any:
+def normalized(xp: Any, x: Any, weight: Any, bias: Any, axis: int = 0) -> Any:
     """``weight (x - mean) / √(variance + ε) + bias``, the statistics being taken over `axis`."""
     d = x - xp.mean(x, axis=axis, keepdims=True)
     variance = xp.mean(d * d, axis=axis, keepdims=True)
@@ -77,10 +78,13 @@ def build(case: Case, mode: str) -> Job:
         return loss
 
     if mode == "captured":
-        if not hasattr(cr, "capture"):
-            raise Unavailable("this chainrule has no capture")
         step = cr.capture(step)
-    return training(step, case.batches(), value=lambda loss: loss.item())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*cannot be captured")
+        try:
+            return training(step, case.batches(), value=lambda loss: loss.item())
+        except RuntimeWarning as warning:  # a row of its own has the eager step
+            raise Unavailable(str(warning)) from None
 
 
 def fit(x: Any, y: Any) -> Any:

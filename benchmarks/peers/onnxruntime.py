@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from cases import Case, Job, predicting
+from cases import Case, Job, fastest, predicting
 
 
 def network(case: Case) -> Any:
@@ -44,14 +43,4 @@ def build(case: Case, mode: str) -> Job:
         session = onnxruntime.InferenceSession(serialized, options, ["CPUExecutionProvider"])
         names = [session.get_outputs()[0].name]
         jobs.append(predicting(lambda x, s=session, names=names: s.run(names, {"x": x})[0], row))
-    return min(jobs, key=_seconds)
-
-
-def _seconds(job: Job) -> float:
-    """The least time of a thousand predictions, of five."""
-    found = []
-    for _ in range(5):
-        start = time.perf_counter()
-        job[1](1000)
-        found.append(time.perf_counter() - start)
-    return min(found)
+    return fastest(jobs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import platform
@@ -170,3 +171,23 @@ def test_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     base.update(kernel="SkylakeX", threads=4)
     monkeypatch.setattr(os, "getloadavg", lambda: (1.0, 0.0, 0.0), raising=False)
     assert blas.advice() == []
+
+
+def test_addresses_of_the_loaded_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = blas.cblas_addresses()
+    if found is not None:
+        single, double, bits = found
+        assert single != double
+        integer = ctypes.c_int64 if bits == 64 else ctypes.c_int32
+        for address, real in ((single, ctypes.c_float), (double, ctypes.c_double)):
+            pointer, dtype = ctypes.c_void_p, "f4" if real is ctypes.c_float else "f8"
+            gemm = ctypes.CFUNCTYPE(
+                None, *[ctypes.c_int] * 3, *[integer] * 3, real, pointer, integer, pointer, integer,
+                real, pointer, integer,
+            )(address)  # fmt: skip
+            a, b = np.arange(6, dtype=dtype).reshape(2, 3), np.arange(12, dtype=dtype).reshape(3, 4)
+            c = np.empty((2, 4), dtype)
+            gemm(101, 111, 111, 2, 4, 3, 1, a.ctypes.data, 3, b.ctypes.data, 4, 0, c.ctypes.data, 4)
+            np.testing.assert_array_equal(c, a @ b)
+    monkeypatch.setattr(blas, "_openblas", lambda: None)
+    assert blas.cblas_addresses() is None

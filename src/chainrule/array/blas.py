@@ -9,6 +9,7 @@ library user may call `tune`.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import platform
 import re
@@ -223,6 +224,7 @@ def _cpus() -> int:
     return os.cpu_count() or 1
 
 
+@functools.cache
 def _openblas() -> ctypes.CDLL | None:
     """The OpenBLAS that NumPy has loaded."""
     import numpy as np

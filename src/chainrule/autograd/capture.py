@@ -22,6 +22,7 @@ from chainrule.array.abstract import AbstractArray
 from chainrule.array.random import default_stream
 from chainrule.autograd.context import state, structure
 from chainrule.autograd.tape import Variable
+from chainrule.autograd.watch import Watch
 from chainrule.compile.replay import Replay, replay
 from chainrule.compile.symbolic import CaptureError, Recorder, Symbolic
 
@@ -33,6 +34,8 @@ _COMPARED = 2
 _MOST = 32
 #: Programs for one signature, such as with gradients from before and without.
 _MOST_OF_ONE = 4
+#: Attributes of modules that say nothing about what they compute.
+_OWN = frozenset({"_plan", "_replayed"})
 
 
 class StepRecorder(Recorder):
@@ -101,12 +104,14 @@ class _Module:
 
     @classmethod
     def of(cls, module: Any) -> _Module:
-        return cls(module, dict(module.__dict__))
+        return cls(module, {k: v for k, v in module.__dict__.items() if k not in _OWN})
 
     def same(self) -> bool:
         now = self.module.__dict__
-        return not self.module._hooks and len(now) == len(self.seen) and all(
-            k in now and (now[k] is v or k == "_plan") for k, v in self.seen.items()
+        return (
+            not self.module._hooks
+            and sum(k not in _OWN for k in now) == len(self.seen)
+            and all(k in now and now[k] is v for k, v in self.seen.items())
         )
 
 
@@ -120,8 +125,10 @@ class _Program:
         static: Sequence[tuple[int, Any]],
         result: Any,
         arrays: list[Any],
+        watch: Watch,
         enabled: bool,
         name: str,
+        spare: bool,
     ) -> None:
         self.positions = list(positions)
         self.static = list(static)
@@ -151,13 +158,14 @@ class _Program:
         self.modules = [_Module.of(m) for m in below.values()]
         self.hooked = any(m._hooks for m in below.values())
         self.version = structure.version
+        self.watch = watch
         self.hosts = recorder.hosts
-        self.replay: Replay = replay(recorder, arrays, name)
+        self.replay: Replay = replay(recorder, arrays, name, spare)
         self.single = isinstance(result, _Leaf) and result.tensor
 
     def holds(self) -> bool:
         """Whether the step is still the one that was captured."""
-        if state.enabled is not self.enabled:
+        if state.enabled is not self.enabled or not self.watch.same():
             return False
         for leaf, data, trained in self.leaves:
             if leaf._data is not data or leaf.requires_grad is not trained:
@@ -215,6 +223,15 @@ class _Program:
             np.copyto(w, b)
         stream.load_state(draws)
         return outputs, before, after
+
+
+    def settle(self, outputs: Any, after: list[Any]) -> Any:
+        """Make a replay that was tried out the one that counts, after the same step ran eagerly."""
+        for w, a in zip(self.replay.written, after, strict=True):
+            np.copyto(w, a)
+        for leaf, grad, _ in self.finals:
+            leaf._grad = grad
+        return self.result.build(outputs)
 
 
 class _Tree:
@@ -282,10 +299,21 @@ class Captured:
     Attributes:
         step: the function itself.
         reason: why it runs eagerly, or None.
+
+    `quiet` keeps the reason to itself; `also` names functions that the step calls, whose outside
+    variables are watched as well; `spare` builds no kernel for what is small.
     """
 
-    def __init__(self, step: Callable[..., Any], quiet: bool = False) -> None:
+    def __init__(
+        self,
+        step: Callable[..., Any],
+        quiet: bool = False,
+        also: Sequence[Any] = (),
+        spare: bool = False,
+    ) -> None:
         self.step = step
+        self._spare = spare
+        self._also = list(also)
         self.reason: str | None = None
         self._quiet = quiet
         #: of each signature: programs that hold under different conditions; None: it runs eagerly
@@ -320,8 +348,13 @@ class Captured:
             return self.step(*args)  # a guard failed: the step itself says what is wrong
         if len(self._programs) >= _MOST and key not in self._programs:
             return self.step(*args)
-        made = self._captured(args)
-        self._programs[key] = None if made is None else [*known[1 - _MOST_OF_ONE :], made]
+        made = None
+        if len(known) < _MOST_OF_ONE:
+            made = self._captured(args)
+        else:
+            name = known[-1].watch.changed()
+            self._explain(f"{name} changes at every call" if name else "its parameters change")
+        self._programs[key] = None if made is None else [*known, made]
         return self.step(*args) if made is None else self._compared(key, made, args)
 
     def _captured(self, args: tuple[Any, ...]) -> _Program | None:
@@ -336,6 +369,8 @@ class Captured:
                 given[k] = _like(a, symbol)
             else:
                 static.append((k, a))
+        watch = Watch([self.step, *self._also])
+        changes = state.changes
         state.recorder = recorder
         try:
             result = self.step(*given)
@@ -343,7 +378,14 @@ class Captured:
             tree = _tree(result, arrays)
             arrays = [recorder.of(a) for a in arrays]
             name = getattr(self.step, "__name__", "step")
-            program = _Program(recorder, positions, static, tree, arrays, state.enabled, name)
+            if (changed := watch.changed()) is not None:
+                raise CaptureError(f"it changes {changed}, which a replay would not")
+            watch = Watch([self.step, *self._also, *_forwards(recorder.modules.values())])
+            program = _Program(
+                recorder, positions, static, tree, arrays, watch, state.enabled, name, self._spare
+            )
+            if state.changes != changes:
+                raise CaptureError("it sets an attribute of a module, which a replay would not")
             if program.hooked:
                 raise CaptureError("a module has a hook, which runs Python")
         except CaptureError as error:
@@ -358,7 +400,7 @@ class Captured:
         return program
 
     def _compared(self, key: Any, program: _Program, args: tuple[Any, ...]) -> Any:
-        """Run eagerly, and replay beside it from the same state."""
+        """Run eagerly, and replay beside it from the same state; what the replay gave stays."""
         with np.errstate(all="ignore"):
             tried = program.try_out(args)
         result = self.step(*args)
@@ -378,7 +420,7 @@ class Captured:
             )
             return result
         program.checked += 1
-        return _detached(result)
+        return program.settle(outputs, written)
 
     def _explain(self, reason: str) -> None:
         self.reason = reason
@@ -388,9 +430,22 @@ class Captured:
                 f"{name} cannot be captured and runs eagerly: {reason}", RuntimeWarning, stacklevel=5
             )
 
+    def __reduce__(self) -> Any:
+        if self._quiet:  # a copy of its owner captures anew
+            return type(None), ()
+        raise TypeError("a captured step cannot be copied or pickled; capture its function again")
+
     def programs(self) -> Iterator[_Program]:
         """The captured programs, the latest last."""
         return (p for known in self._programs.values() for p in known or ())
+
+
+def _forwards(modules: Any) -> Iterator[Any]:
+    """The functions that a person's own modules run."""
+    for m in modules:
+        for b in m.modules():
+            if not type(b).__module__.startswith("chainrule."):
+                yield type(b).forward
 
 
 def _is_parameter(a: Any) -> bool:
@@ -443,12 +498,6 @@ def _same_update(a: Any, b: Any, before: Any) -> bool:
         return bool(apart.sum(dtype=np.float64) <= limit)
 
 
-def _detached(result: Any) -> Any:
-    """The result as a replay gives it: off the tape."""
-    arrays: list[Any] = []
-    return _tree(result, arrays).build(arrays)
-
-
 def capture(step: Callable[..., Any]) -> Captured:
     """A function that does what `step` does, several times as fast.
 
@@ -461,9 +510,9 @@ def capture(step: Callable[..., Any]) -> Captured:
         A function of the same arguments. Tensors it returns are off the tape.
 
     What is live at a replay: arguments that are arrays or tensors, parameters, the state and the
-    options of optimizers, random streams. Everything else is as it was at the capture; another
-    number or object as an argument, another shape, ``model.eval()``, a frozen or replaced layer make
-    a capture of their own. What cannot be captured (``.item()``, ``if`` on a value, a hook) is
+    options of optimizers, random streams. Another shape, another number or object as an argument or
+    in a variable from outside the function, ``model.eval()``, a frozen or replaced layer make a
+    capture of their own. What cannot be captured (``.item()``, ``if`` on a value, a hook) is
     said in a RuntimeWarning with the line, and the step then runs eagerly.
 
     Replays equal the eager step bit for bit, on the same executor.

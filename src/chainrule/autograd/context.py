@@ -38,6 +38,7 @@ class _State(threading.local):
     enabled: bool = True
     frame: Frame | None = None
     recorder: Any = None  # while a step is captured
+    changes: int = 0  # of attributes of modules, by this thread
 
 
 #: One per thread.
@@ -48,6 +49,11 @@ class _Structure:
     """Counts the changes of attributes of modules, so that a captured step notices them."""
 
     version: int = 0
+
+    def changed(self) -> None:
+        """An attribute of a module was set."""
+        self.version += 1
+        state.changes += 1
 
 
 structure = _Structure()

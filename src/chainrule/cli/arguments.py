@@ -315,6 +315,19 @@ def _info(p: argparse.ArgumentParser) -> None:
 
 
 def _check(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--exhaustive",
+        action="store_true",
+        help="measure the rounding errors of the primitives instead, over all float32 numbers "
+        "(some minutes)",
+    )
+    p.add_argument("--only", metavar="NAME", help="of this primitive; needs --exhaustive")
+    p.add_argument(
+        "--write",
+        metavar="FILE",
+        help="put the table between FILE's markers, as in docs/exactness.md; needs --exhaustive",
+    )
+
     def run(arguments: argparse.Namespace) -> int:
         from chainrule.cli import check
 

@@ -1,21 +1,39 @@
-"""``chainrule check``: every formula, loss and layer proved on this machine, in a table."""
+"""``chainrule check``: every formula, loss and layer proved on this machine, in a table.
+
+With ``--exhaustive`` it is the primitives below them whose rounding errors are measured.
+"""
 
 from __future__ import annotations
 
 import argparse
+import platform
+import sys
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from chainrule import nn, ops
+from chainrule._version import __version__
+from chainrule.array.errors import MissingExtraError, nearest
 from chainrule.autograd.check import directional_error
+from chainrule.cli.arguments import UsageError
 from chainrule.cli.tables import table
+from chainrule.compile.build import variants
+from chainrule.compile.exhaustive import (
+    ROWS,
+    Worst,
+    c_functions,
+    float32_errors,
+    float64_errors,
+)
 from chainrule.ops import loss as losses
 from chainrule.ops.formula import FORMULAS, Formula
 
-__all__ = ["Case", "cases", "errors", "run"]
+__all__ = ["Case", "cases", "errors", "exhaustive", "run"]
 
 Array = npt.NDArray[Any]
 
@@ -36,6 +54,11 @@ class Case(NamedTuple):
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry the command out: 0 if everything passes, else 1."""
+    if arguments.exhaustive:
+        return exhaustive(arguments.only, arguments.write)
+    for option in ("only", "write"):
+        if getattr(arguments, option):
+            raise UsageError(f"--{option} is for --exhaustive; add it: check --exhaustive")
     rows, reasons = [], []
     with np.errstate(all="ignore"):
         for case in cases():
@@ -59,6 +82,78 @@ def run(arguments: argparse.Namespace) -> int:
     failed = sum(not passed for *_, passed in rows)
     print(f"\n{len(rows) - failed} passed, {failed} failed")
     return 1 if failed else 0
+
+
+def exhaustive(only: str | None = None, write: str | None = None, stride: int = 1) -> int:
+    """Measure the rounding errors of the primitives and print a line for each: 0 if all passed.
+
+    `only` is the name of one of them, `write` a file whose table is replaced; with a `stride` only
+    every so many-th float32 number is taken.
+    """
+    if only is not None and only not in ROWS:
+        raise UsageError(f"no measured primitive {only!r}; {nearest(only, ROWS)}")
+    if write is not None:
+        _between_markers(write, "")  # fail now rather than in some minutes
+    executors = "C and NumPy" if c_functions("exp") else "NumPy alone: C needs a compiler"
+    print(f"Largest errors in ulp ({executors}); float32 over all numbers", end="")
+    print(f", but of {stride} only one" if stride > 1 else "", end=", float64 at samples.\n\n")
+    head = ["primitive", "executor", "float32", "at", "above 1 ulp", "allowed"]
+    head += ["float64", "at", "allowed"]
+    form = "{:<9}  {:<8}  {:>7}  {:>12}  {:>11}  {:>7}  {:>7}  {:>12}  {:>7}  {}"
+    print(form.format(*head, "").rstrip())
+    rows, passed, reason = [head], [], ""
+    for name in [only] if only else ROWS:
+        single = float32_errors(ROWS[name], stride, partial(_note, name))
+        try:
+            double: list[Worst | None] = [*float64_errors(ROWS[name])]
+        except MissingExtraError as absent:
+            double, reason = [None] * len(single), str(absent)
+        for a, b in zip(single, double, strict=True):
+            cells = [name, a.executor, *_cells(a), *(_cells(b, False) if b else ["–"] * 3)]
+            passed.append(a.passed and (b is None or b.passed))
+            print(form.format(*cells, "" if passed[-1] else "FAILED").rstrip(), flush=True)
+            rows.append(cells)
+    if reason:
+        print(f"\nfloat64 was left out: {reason}")
+    if write is not None:
+        _between_markers(write, _markdown(rows))
+    print(f"\n{sum(passed)} passed, {len(passed) - sum(passed)} failed")
+    return 0 if all(passed) else 1
+
+
+def _cells(worst: Worst, counted: bool = True) -> list[str]:
+    above = [f"{worst.above:,}"] if counted else []
+    return [f"{worst.ulp:.3f}", f"{worst.at:.6g}", *above, f"{worst.bound:g}"]
+
+
+def _note(name: str, share: float) -> None:
+    """How far a measurement is, on a terminal."""
+    if sys.stderr.isatty():
+        print(f"\r{name}: {share:4.0%}", end="\r" + " " * 20 + "\r" if share == 1 else "",
+              file=sys.stderr, flush=True)  # fmt: skip
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    wrote = [
+        f"chainrule {__version__}, NumPy {np.__version__}, {platform.machine()}, "
+        f"{variants()[0]}: `chainrule check --exhaustive`",
+        "",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
+    wrote.insert(3, "|---|---|" + "--:|" * (len(rows[0]) - 2))
+    return "\n".join(wrote)
+
+
+def _between_markers(path: str, text: str) -> None:
+    """Replace what stands between the markers of a file; with no text, only look for them."""
+    begin, end = "<!-- exhaustive:begin -->", "<!-- exhaustive:end -->"
+    page = Path(path)
+    before, found, rest = page.read_text("utf-8").partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise UsageError(f"{path} has no lines {begin} and {end} to write between")
+    if text:
+        page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", "utf-8")
 
 
 def _passed(found: tuple[float, float, float]) -> bool:

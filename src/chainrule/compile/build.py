@@ -15,33 +15,44 @@ import contextlib
 import ctypes
 import functools
 import os
-import platform
 import shlex
-import shutil
 import stat
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from chainrule._version import __version__
-from chainrule.array.blas import cblas_addresses, cpu_flags
+from chainrule.array.blas import cblas_addresses
+from chainrule.compile.compiler import (
+    Compiler,
+    compile_c,
+    enabled,
+    find_compiler,
+    flags,
+    run_compiler,
+    variants,
+)
 
 __all__ = [
     "Compiler",
     "Library",
+    "build_catalogue",
+    "build_runtime",
     "cache_folder",
+    "catalogue",
     "compile_c",
     "enabled",
     "find_compiler",
+    "flags",
     "library",
+    "load",
+    "prelude_source",
     "runtime",
     "shared_library",
     "variants",
@@ -49,93 +60,8 @@ __all__ = [
 
 NATIVE = Path(__file__).with_name("native")
 
-_FLAGS = (
-    "-O3", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd", "-ffp-contract=off",
-    "-fPIC", "-shared", "-fvisibility=hidden",
-)  # fmt: skip
-_V3 = frozenset("avx avx2 bmi1 bmi2 f16c fma abm movbe popcnt sse4_2 ssse3 cx16".split())
-_V4 = _V3 | frozenset("avx512f avx512bw avx512cd avx512dq avx512vl".split())
 _MOST_BYTES = 256 * 2**20  # of the cache; the files used longest ago go first
 _OLD = 90 * 86400.0  # seconds after which a file that nobody used goes
-_SECONDS = 300.0  # for one run of the compiler
-
-
-def enabled() -> bool:
-    """Whether native code may be used: CHAINRULE_NATIVE is not 0.
-
-    >>> enabled() or os.environ["CHAINRULE_NATIVE"] in ("0", "off", "no", "false")
-    True
-    """
-    return os.environ.get("CHAINRULE_NATIVE", "1").lower() not in ("0", "off", "no", "false")
-
-
-@functools.cache
-def variants() -> tuple[str, ...]:
-    """The kinds of machine code that this CPU runs, best first.
-
-    On x86-64 the levels x86-64-v4 (AVX-512), x86-64-v3 (AVX2) and x86-64; elsewhere "plain".
-
-    >>> variants()[-1] in ("x86-64", "plain")
-    True
-    """
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return ("plain",)
-    flags = cpu_flags()
-    better = [name for name, needed in (("x86-64-v4", _V4), ("x86-64-v3", _V3)) if flags >= needed]
-    return (*better, "x86-64")
-
-
-class Compiler:
-    """A C compiler: the command, and what tells one from another without running it."""
-
-    def __init__(self, command: list[str], program: Path) -> None:
-        self.command = command
-        state = program.stat()
-        self.identity = f"{shlex.join(command)} {program} {state.st_size} {state.st_mtime_ns}"
-
-    def __repr__(self) -> str:
-        return f"<compiler {shlex.join(self.command)}>"
-
-
-def find_compiler() -> Compiler | None:
-    """The C compiler named by the variable CC, else cc, gcc or clang of the PATH; None without.
-
-    >>> found = find_compiler()
-    >>> found is None or isinstance(found.command, list)
-    True
-    """
-    if sys.platform == "win32":
-        return None
-    chosen = os.environ.get("CC", "").strip()
-    for words in [shlex.split(chosen)] if chosen else [["cc"], ["gcc"], ["clang"]]:
-        program = shutil.which(words[0])
-        if program:
-            return Compiler([program, *words[1:]], Path(os.path.realpath(program)))
-    return None
-
-
-def flags(variant: str) -> list[str]:
-    """The compiler's flags for one of `variants()`."""
-    machine = [] if variant == "plain" else [f"-march={variant}"]
-    return [*_FLAGS, *machine]
-
-
-def compile_c(
-    compiler: Compiler, source: str, target: Path, variant: str, extra: tuple[str, ...] = ()
-) -> None:
-    """Compile a C text into the shared library `target`, in place.
-
-    Raises:
-        OSError, subprocess.SubprocessError: the compiler could not be run or took too long.
-        RuntimeError: it refused, with what it said.
-    """
-    done = subprocess.run(
-        [*compiler.command, *flags(variant), *extra, "-x", "c", "-", "-o", str(target), "-lm"],
-        input=source, capture_output=True, text=True, errors="replace", timeout=_SECONDS,
-        env={**os.environ, "LC_ALL": "C"}, check=False,
-    )  # fmt: skip
-    if done.returncode != 0:
-        raise RuntimeError(done.stderr.strip() or f"exit status {done.returncode}")
 
 
 # -- the cache ------------------------------------------------------------------------------------
@@ -144,13 +70,13 @@ def compile_c(
 def cache_folder() -> Path | None:
     """The folder of built libraries, private to the user and made if need be; None if impossible.
 
-    CHAINRULE_CACHE names it; otherwise it is `chainrule` in XDG_CACHE_HOME, ~/.cache,
-    ~/Library/Caches (macOS) or LOCALAPPDATA (Windows).
+    It is `native` in the folder that CHAINRULE_CACHE names, or in `chainrule` in XDG_CACHE_HOME,
+    ~/.cache, ~/Library/Caches (macOS) or LOCALAPPDATA (Windows).
     """
     named = os.environ.get("CHAINRULE_CACHE")
     try:
         if named:
-            folder = Path(named)
+            folder = Path(named).absolute()
         elif sys.platform == "darwin":
             folder = Path.home() / "Library" / "Caches" / "chainrule"
         elif sys.platform == "win32":
@@ -158,6 +84,7 @@ def cache_folder() -> Path | None:
         else:
             base = os.environ.get("XDG_CACHE_HOME", "")
             folder = (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "chainrule"
+        folder /= "native"  # its rights are made ours alone; the named folder's stay as they are
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder if _private(folder) else None
     except (OSError, RuntimeError, KeyError):  # RuntimeError: no home directory
@@ -179,6 +106,9 @@ def _private(folder: Path) -> bool:
 @functools.cache
 def _temporary_folder(pid: int) -> Path:
     """A private folder that goes when this process ends, for want of a lasting one."""
+    import shutil
+    import tempfile
+
     folder = Path(tempfile.mkdtemp(prefix="chainrule-"))
 
     def remove() -> None:
@@ -235,6 +165,8 @@ def _find(folder: Path, stem: str) -> Path | None:
 def _build(
     folder: Path, stem: str, compiler: Compiler, source: str, variant: str, extra: tuple[str, ...]
 ) -> Path:
+    import tempfile  # here, as `shutil` and `json` below: most processes need none of them
+
     handle, name = tempfile.mkstemp(prefix=".build-", suffix=".so", dir=folder)
     os.close(handle)
     temporary = Path(name)
@@ -271,6 +203,15 @@ def _prune(folder: Path) -> None:
 
 
 _lock = threading.RLock()
+
+
+def _new_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # a child must not wait for a thread that it does not have
+    os.register_at_fork(after_in_child=_new_lock)
 _failed: set[str] = set()  # what this process could not build, so that it does not try again
 _warned = False
 
@@ -325,8 +266,8 @@ def shared_library(source: str, name: str, extra: tuple[str, ...] = ()) -> Path 
                     )
             except OSError:  # no space, or no right to write: try the other folder
                 continue
-            except (RuntimeError, subprocess.SubprocessError) as error:
-                lines = str(error).splitlines() or [type(error).__name__]
+            except RuntimeError as error:
+                lines = str(error).splitlines() or ["it gave no reason"]
                 first = next((line for line in lines if "error" in line), lines[0])
                 _failed.add(key)
                 _warn(f"{shlex.join(compiler.command)} failed on {name}: {first}")
@@ -359,6 +300,15 @@ class Library:
         return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
+def load(path: Path) -> Library:
+    """A shared library's functions by their addresses.
+
+    Raises:
+        OSError: it does not load.
+    """
+    return Library(path)
+
+
 def library(source: str, name: str) -> Library | None:
     """A C text as a loaded library, as `shared_library` builds it; None where that gives None.
 
@@ -380,14 +330,178 @@ def library(source: str, name: str) -> Library | None:
     return None
 
 
+# -- what is shipped with the package -------------------------------------------------------------
+
+_INDEX = "shipped.json"  # what the built files beside it were built from, and hold
+_LEVELS = ("x86-64-v4", "x86-64-v3", "x86-64")
+_UNIT = 24  # functions compiled together
+
+
+def _digest(*texts: str) -> str:
+    from hashlib import blake2b  # here, because it loads OpenSSL
+
+    return blake2b("\0".join(texts).encode(), digest_size=16).hexdigest()
+
+
+def _recipe(text: str) -> str:
+    """Tells whether a shipped file was built from the text as it is now."""
+    return _digest(text, *(flag for variant in ("plain", *_LEVELS) for flag in flags(variant)))
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    import json
+
+    try:
+        index = json.loads((folder / _INDEX).read_text("utf-8"))
+        return index if isinstance(index, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def _add_to_index(folder: Path, **entries: Any) -> None:
+    import json
+
+    text = json.dumps({**_index(folder), **entries}, indent=1)
+    (folder / _INDEX).write_text(text, "utf-8")
+
+
+def _levels() -> tuple[str, ...]:
+    return _LEVELS if variants()[-1] == "x86-64" else ("plain",)
+
+
+def build_runtime(folder: Path) -> list[Path]:
+    """Compile the module `_native` for the package, once per variant that the compiler knows.
+
+    Returns:
+        The files made in `folder`.
+
+    Raises:
+        RuntimeError: there is no compiler, there are no headers, or nothing compiled.
+    """
+    compiler, extra = find_compiler(), runtime_flags()
+    if compiler is None or extra is None:
+        raise RuntimeError(
+            "there is no C compiler"
+            if compiler is None
+            else "Python's or NumPy's headers are absent"
+        )
+    source = runtime_source()
+
+    def build(level: str) -> Path:
+        path = folder / f"_native-{level}.so"
+        compile_c(compiler, source, path, level, extra)
+        return path
+
+    return _best_effort(folder, build, "runtime", _recipe(source))
+
+
+def build_catalogue(sources: Mapping[str, str], folder: Path) -> list[Path]:
+    """Compile kernels for the package: one library per variant, and an index of what they hold.
+
+    Args:
+        sources: symbol -> text of its function, without the prelude.
+        folder: where the files go.
+
+    Returns:
+        The files made.
+
+    Raises:
+        RuntimeError: there is no compiler, or nothing compiled.
+    """
+    compiler = find_compiler()
+    if compiler is None:
+        raise RuntimeError("there is no C compiler")
+    import tempfile
+    from concurrent.futures import ThreadPoolExecutor
+
+    prelude = prelude_source()
+    names = sorted(sources)
+    units = [names[i : i + _UNIT] for i in range(0, len(names), _UNIT)]
+
+    def build(level: str) -> Path:
+        path = folder / f"kernels-{level}.so"
+        with tempfile.TemporaryDirectory() as objects:
+            parts = [Path(objects, f"{i}.o") for i in range(len(units))]
+
+            def unit(i: int) -> None:
+                text = "\n".join([prelude, *(sources[name] for name in units[i])])
+                compile_c(compiler, text, parts[i], level, ("-c",))
+
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                list(pool.map(unit, range(len(units))))
+            run_compiler(
+                compiler, [*flags(level), "-shared", *map(str, parts), "-o", str(path), "-lm"]
+            )
+        return path
+
+    return _best_effort(folder, build, "kernels", _recipe(prelude), symbols=names)
+
+
+def _best_effort(folder: Path, build: Any, what: str, recipe: str, **entries: Any) -> list[Path]:
+    """The variants that can be built; an old compiler may not know the newest."""
+    paths, reasons = [], []
+    for level in _levels():
+        try:
+            paths.append(build(level))
+        except RuntimeError as error:
+            reasons.append(f"{level}: {error}")
+    if not paths:
+        raise RuntimeError("; ".join(reasons))
+    _add_to_index(folder, **{what: recipe}, **entries)
+    return [*paths, folder / _INDEX]
+
+
+class _Catalogue(Mapping[str, int]):
+    """The shipped kernels: symbol -> address, looked up when asked for."""
+
+    def __init__(self, symbols: frozenset[str], library: Library | None) -> None:
+        self._symbols = symbols
+        self._library = library
+
+    def __getitem__(self, name: str) -> int:
+        if self._library is None or name not in self._symbols:
+            raise KeyError(name)
+        return self._library.address(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._symbols)
+
+    def __len__(self) -> int:
+        return len(self._symbols)
+
+
+@functools.cache
+def catalogue() -> Mapping[str, int]:
+    """The kernels shipped with the package, in the best variant that this CPU runs.
+
+    Returns:
+        symbol -> address; empty where native code is off, or nothing (or something outdated) is
+        shipped.
+    """
+    index = _index(NATIVE) if enabled() else {}
+    if index.get("symbols") and index.get("kernels") == _recipe(prelude_source()):
+        for variant in variants():
+            try:
+                found = Library(NATIVE / f"kernels-{variant}.so")
+            except OSError:
+                continue
+            return _Catalogue(frozenset(index["symbols"]), found)
+    return _Catalogue(frozenset(), None)
+
+
+def prelude_source() -> str:
+    """The text that every kernel begins with."""
+    return (NATIVE / "math.h").read_text("utf-8")
+
+
 # -- the runtime ----------------------------------------------------------------------------------
 
 
 def runtime_source() -> str:
     """The text of the module `_native`, one file."""
-    product = (NATIVE / "product.h").read_text("utf-8")
+    loops = (NATIVE / "loops.h").read_text("utf-8")
     text = (NATIVE / "runtime.c").read_text("utf-8")
-    return text.replace('#include "product.h"', product)
+    return text.replace('#include "loops.h"', loops)
 
 
 def runtime_flags() -> tuple[str, ...] | None:
@@ -418,12 +532,20 @@ def runtime() -> Any | None:
     with _lock:
         if not enabled():
             return None
-        module = _built_runtime()
+        module = _shipped_runtime() or _built_runtime()
         if module is not None:
             addresses = cblas_addresses()
             if addresses is not None:
                 module.set_blas(*addresses)
         return module
+
+
+def _shipped_runtime() -> Any | None:
+    if _index(NATIVE).get("runtime") == _recipe(runtime_source()):
+        for variant in variants():
+            with contextlib.suppress(ImportError):
+                return _import(NATIVE / f"_native-{variant}.so")
+    return None
 
 
 def _built_runtime() -> Any | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -65,7 +64,8 @@ def native_plan(
         return None
     texts = native.texts_of(layout)
     size = max((math.prod(graph.shapes[x]) for x in arguments), default=0)
-    if not native.known(texts) and not (own or size >= _WORTH or _always()):
+    build = (own or size >= _WORTH or native.always()) and not native.only_shipped()
+    if not build and not native.shipped(texts):
         return None
     written = set(into.values())
     run = native.plan(
@@ -95,11 +95,6 @@ def _returning(run: Callable[..., Any], given: Mapping[int, int], count: int) ->
         return tuple(results)
 
     return call
-
-
-def _always() -> bool:
-    """Whether every kernel is built, also for small arrays: for tests of native code."""
-    return os.environ.get("CHAINRULE_NATIVE") == "always"
 
 
 def _is_view(o: Any) -> bool:

@@ -30,6 +30,8 @@ __all__ = ["ALIASES", "Fusion", "Group", "is_leaf"]
 
 #: Steps that give another shape to the same memory.
 ALIASES = frozenset({"region", "reshape"})
+#: What lies in memory before a step begins.
+LEAVES = frozenset({"input", "memory", "count"})
 _MOVES = frozenset(
     {"product", "strided", "permute", "slice", "concat", "place", "random", "host", *ALIASES}
 )
@@ -45,7 +47,7 @@ def is_leaf(e: Any) -> bool:
     """Whether an expression lies in memory before the step begins."""
     while isinstance(e, Expr) and e.op in ALIASES:
         e = e.args[0]
-    return isinstance(e, Expr) and e.op in ("input", "memory")
+    return isinstance(e, Expr) and e.op in LEAVES
 
 
 @dataclass(eq=False)
@@ -76,14 +78,16 @@ class Fusion:
         self.space: dict[Expr, tuple[Shape, np.dtype[Any]]] = {}
         self.after: set[Expr] = set()
         self.level: dict[Expr, int] = {}
+        self.kept = self._stored()
         self.cheap: dict[Expr, bool] = {}
         self.costly: dict[Expr, bool] = {}
         for e in self.steps:
             self._rank(e)
         self.groups: dict[Key, Group] = {}
         while True:
+            self._weigh()
             self._group()
-            if not self._sink():
+            if not self._sources() and not self._sink():
                 break
         for group in self.groups.values():
             self._build(group)
@@ -91,7 +95,7 @@ class Fusion:
 
     def _group(self) -> None:
         """Find the kernels for the present levels."""
-        self.stored = self._stored()
+        self.stored = set(self.kept)
         self.groups = {}
         self._made: set[Expr] = set()
         for e in self.steps:
@@ -122,7 +126,7 @@ class Fusion:
 
     def _computed(self, e: Any) -> bool:
         """Whether an expression is computed by a kernel."""
-        return isinstance(e, Expr) and e.op not in _MOVES and e.op not in ("input", "memory")
+        return isinstance(e, Expr) and e.op not in _MOVES and e.op not in LEAVES
 
     def kind(self, e: Any, space: Shape) -> str | None:
         return kind_of(self.graph.shape(e), space)
@@ -148,11 +152,40 @@ class Fusion:
         self.level[e] = max((self._available(a, e) for a in args), default=0)
         self.cheap[e] = (
             not reduces
-            and e.op not in _COSTLY
+            and (e.op not in _COSTLY or not self.graph.shapes[e])  # a number is cheap in a loop
             and all(not self._computed(a) or self.cheap[a] for a in args)
         )
-        full = self.graph.shapes[e] == space[0]
-        self.costly[e] = (e.op in _COSTLY and full) or any(self.costly.get(a, False) for a in args)
+
+    def _weigh(self) -> None:
+        """Which steps are costly to compute again from what is stored."""
+        for e in self.steps:
+            if self._computed(e):
+                self.costly[e] = self._is_costly(e) or any(
+                    a not in self.kept and self.costly.get(a, False) for a in e.args
+                )
+
+    def _is_costly(self, e: Expr) -> bool:
+        return e.op in _COSTLY and self.graph.shapes[e] == self.space[e][0]
+
+    def _sources(self) -> bool:
+        """Store the few costly values from which many that later kernels read are cheap to make."""
+        for key, group in self.groups.items():
+            extra = [o for o in group.outputs if o not in self.kept and self.costly[o]]
+            found: set[Expr] = set()
+            stack, seen = list(extra), set(extra)
+            while stack:
+                e = stack.pop()
+                if self._is_costly(e):
+                    found.add(e)
+                for a in e.args:
+                    if self._computed(a) and a not in seen and a not in self.kept:
+                        if self.key(a) == key and self.costly[a]:
+                            seen.add(a)
+                            stack.append(a)
+            if found and len(found) < len(extra):
+                self.kept |= found
+                return True
+        return False
 
     def _space_of(self, e: Expr, args: Sequence[Expr]) -> Shape:
         shape = self.graph.shapes[e]
@@ -253,7 +286,7 @@ class Fusion:
             return True
         if a in self.after or (a in self.stored and self.level[a] < key[2]):
             return False
-        if a.op in REDUCTIONS or a.op in _COSTLY:
+        if a.op in REDUCTIONS or (a.op in _COSTLY and not self.cheap[a]):
             return False
         if self.space[a] == key[:2]:
             return not self.costly[a]

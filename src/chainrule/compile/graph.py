@@ -14,6 +14,7 @@ one node. Beside the primitives the graph has operations on whole arrays:
     ``slice``      every `step`-th entry from `start` to `stop`, axis by axis
     ``concat``     arrays one after the other along an axis
     ``place``      zeros of a shape with the argument at a slice: the adjoint of ``slice``
+    ``count``      a size, as an operand
     ``random``     the k-th draw of random bits, true with a probability
     ``host``       ``(k, *arguments)``: the k-th call that NumPy does
     =============  ==========================================================================
@@ -143,7 +144,7 @@ class Graph:
 
         `kinds` gives shape and type of each operand, or the class of a Python number.
         """
-        low = lower(program, kinds, keep_inputs=False)
+        low = lower(program, kinds, keep_inputs=False, counts=True)
         for x, a in zip(low.inputs, args, strict=True):
             if isinstance(a, Expr):
                 self.hints.setdefault(a, str(x))
@@ -161,6 +162,8 @@ class Graph:
     def _rebuilt(self, e: Expr, args: tuple[Any, ...], low: Lowered) -> Any:
         shape, dtype = low.shapes[e], low.dtypes[e]
         dtype = dtype if isinstance(dtype, np.dtype) else low.dtype
+        if e.op == "count":
+            return self.add("count", (*args, str(dtype)), (), (), dtype)
         if not any(isinstance(a, Expr) for a in args) and e.op != "full":
             return self._constant(e, args, shape, dtype, low)
         if e.op == "copy":  # whether memory is shared is decided when memory is given out

@@ -141,8 +141,7 @@ class Layouts:
         else:
             found = next((k for k in ("row", "column") if k in kinds), "scalar")
         shape = self.low.shapes[e]
-        expected = {"full": self.full, "row": self.full[:-1], "column": self.full[-1:]}
-        fits = _bare(shape) == _bare(expected.get(found, ()))
+        fits = self._fits(shape, found)
         # (R,) beside (R, C) would be matched with the columns
         astray = e.op not in ("squeeze", "expand_dims") and any(
             self.layout[a] == "row"
@@ -164,13 +163,22 @@ class Layouts:
 
     def _check_one_hot(self, e: Expr) -> None:
         attrs, labels = dict(e.attrs), e.args[0]
-        if attrs["axis"] != len(attrs["shape"]) - 1 or not self._fits(e):
+        if attrs["axis"] != len(attrs["shape"]) - 1 or attrs["shape"][-1:] != self.full[-1:]:
             self.refuse("one_hot along an axis that is not that of the columns")
         if self.of(labels) == "row" and not self._has_columns(labels):
             self.refuse("one_hot of labels that are not a column")
 
-    def _fits(self, e: Expr) -> bool:
-        return self.low.shapes[e][-1:] == self.full[-1:]
+    def _fits(self, shape: Shape, layout: str) -> bool:
+        """Whether an array of this layout may have this shape."""
+        if layout == "full":
+            return _bare(shape) == _bare(self.full)
+        if math.prod(shape) == 1 or layout == "scalar":
+            return math.prod(shape) == 1
+        if layout == "row":
+            rows = self.full[:-1]
+            dropped = len(shape) <= len(rows) and _bare(shape) == _bare(rows)
+            return dropped or shape == (*rows, 1)
+        return shape[-1:] == self.full[-1:] and math.prod(shape[:-1]) == 1
 
     def _of_reduction(self, e: Expr) -> str:
         a = e.args[0]

@@ -35,7 +35,7 @@ _LOGICAL = {
 }  # fmt: skip
 #: What integers can go through; everything else is computed in the program's type.
 _INTEGRAL = frozenset({"add", "subtract", "multiply", "negative", "maximum", "minimum", "where"})
-_LONGEST = 64  # the operands of an expression; longer ones get a name
+_LONGEST = 50  # the operands of an expression; longer ones get a name
 
 
 def indented(head: str, lines: Iterable[str]) -> list[str]:
@@ -170,7 +170,8 @@ class Lines:
         for v in sources:
             if uses[v] and layouts.is_vector(v):
                 self.texts[v] = self._load(v)
-                other = frame.dtype(v) != frame.low.dtype  # loops of one width vectorize best
+                # loops of one width vectorize best
+                other = v not in frame.totals and frame.dtype(v) != frame.low.dtype
                 if uses[v] > 1 or v in aliased or other:
                     self._bind(v)
         for e in compute:
@@ -227,12 +228,11 @@ class Lines:
 
     def _bind(self, e: Expr) -> None:
         """Give a value a name, unless it has one."""
-        text, _ = self._find(e)
-        if text.isidentifier():
-            return
         frame = self.frame
-        name = frame.element(e) if e.op == "input" else frame.local(e)
-        self.lines.append(f"const {frame.type(frame.dtype(e))} {name} = {text};")
+        name, _ = self._find(e)
+        if not name.isidentifier():
+            text, name = name, frame.element(e) if e.op == "input" else frame.local(e)
+            self.lines.append(f"const {frame.type(frame.dtype(e))} {name} = {text};")
         self.texts[e] = (name, _ATOM)
         if not self.layouts.is_vector(e):
             frame.names[e] = name

@@ -49,12 +49,15 @@ class Lowered:
         return [e for e in walk(self.outputs) if e.op != "input"]
 
 
-def lower(program: Program, signature: Signature, keep_inputs: bool = True) -> Lowered:
+def lower(
+    program: Program, signature: Signature, keep_inputs: bool = True, counts: bool = False
+) -> Lowered:
     """The program at these shapes and types.
 
-    `keep_inputs`: an output that is an input is copied.
+    `keep_inputs`: an output that is an input is copied. `counts`: a size becomes an operand,
+    ``count(n)``, in place of a number in the text, so that one text serves every size.
     """
-    lowering = _Lowering(program, signature)
+    lowering = _Lowering(program, signature, counts)
     memo: dict[Expr, Any] = {}
     for e in walk(program.outputs):
         memo[e] = e if e.op == "input" else lowering.step(e, memo)
@@ -96,7 +99,8 @@ def _is_float(kind: Any) -> bool:
 
 
 class _Lowering:
-    def __init__(self, program: Program, signature: Signature) -> None:
+    def __init__(self, program: Program, signature: Signature, counts: bool) -> None:
+        self.counts = counts
         self.shapes: dict[Any, Shape] = {}
         self.dtypes: dict[Any, Any] = {}
         self.casts: set[Expr] = set()
@@ -166,7 +170,8 @@ class _Lowering:
                 return x
             case "size":
                 shape = self.shape(x)
-                return math.prod(shape[i] for i in axes_of(attrs["axis"], len(shape)))
+                n = math.prod(shape[i] for i in axes_of(attrs["axis"], len(shape)))
+                return self.new("count", (n,), (), (), self.dtype) if self.counts else n
             case "ones_like":
                 return self.full(1, self.shape(x), self.kind(x))
             case "zeros_like":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from chainrule.compile import build
 from chainrule.compile.place import Instruction, Layout
 from chainrule.compile.print_c import CText
 
-__all__ = ["available", "kernels", "known", "matmul", "plan", "prelude", "texts_of"]
+__all__ = ["Unfinished", "always", "available", "kernels", "matmul", "only_shipped", "plan", "prelude", "shipped", "texts_of"]
 
 _lock = threading.Lock()
 _known: dict[str, int] = {}
@@ -38,7 +39,7 @@ def kernels(texts: Iterable[CText]) -> dict[str, int] | None:
     wanted = {t.name: t.source for t in texts}
     with _lock:
         if not _known:
-            _known.update(getattr(build, "catalogue", dict)())
+            _known.update(_catalogue())
         missing = sorted(wanted.keys() - _known.keys())
         if missing:
             source = "\n".join([prelude(), *(wanted[name] for name in missing)])
@@ -49,12 +50,19 @@ def kernels(texts: Iterable[CText]) -> dict[str, int] | None:
     return {name: _known[name] for name in wanted}
 
 
-def known(texts: Iterable[CText]) -> bool:
-    """Whether all these kernels are there without building any."""
-    with _lock:
-        if not _known:
-            _known.update(getattr(build, "catalogue", dict)())
-        return all(t.name in _known for t in texts)
+def shipped(texts: Iterable[CText]) -> bool:
+    """Whether the package came with all these kernels.
+
+    What runs small arrays is decided by this alone, and not by what was built meanwhile: the bits
+    of a result must not depend on what ran before it.
+    """
+    names = _catalogue()
+    return all(t.name in names for t in texts)
+
+
+@functools.cache
+def _catalogue() -> dict[str, int]:
+    return dict(getattr(build, "catalogue", dict)())
 
 
 def matmul(a: Any, b: Any) -> Any:
@@ -72,6 +80,16 @@ def matmul(a: Any, b: Any) -> Any:
     return np.matmul(a, b)
 
 
+def always() -> bool:
+    """Whether every kernel is built, also for small arrays: CHAINRULE_NATIVE=always."""
+    return os.environ.get("CHAINRULE_NATIVE") == "always"
+
+
+def only_shipped() -> bool:
+    """Whether none is built, and those that the package came with run: CHAINRULE_NATIVE=shipped."""
+    return os.environ.get("CHAINRULE_NATIVE") == "shipped"
+
+
 def texts_of(layout: Layout) -> list[CText]:
     """The kernels of a layout."""
     return [i.text for i in layout.instructions if i.text is not None]
@@ -84,6 +102,7 @@ def plan(
     live: Sequence[Array],
     guards: Sequence[tuple[Any, Any, int]] = (),
     keys: int = -1,
+    spare: bool = False,
 ) -> Callable[..., Any] | None:
     """A callable that runs a layout; None where there is no native code for it.
 
@@ -92,11 +111,16 @@ def plan(
         live: the live arrays, those that the layout added included.
         guards: (leaf, its type, classes) of labels.
         keys: the number of the live array that holds the keys of random draws.
+        spare: build no kernels where the work is small.
     """
     native = build.runtime()
     if native is None:
         return None
-    addresses = kernels(texts_of(layout))
+    work = sum(_work(i) for i in layout.instructions)
+    texts = texts_of(layout)
+    if not shipped(texts) and ((spare and work < _LARGE and not always()) or only_shipped()):
+        return None
+    addresses = kernels(texts)
     if addresses is None:
         return None
     instructions: list[tuple[Any, ...]] = []
@@ -105,7 +129,6 @@ def plan(
         instructions.append(("labels", dtype.num, layout.ref(leaf), count, classes))
     for i in layout.instructions:
         _append(instructions, i, addresses, keys)
-    work = sum(_work(i) for i in layout.instructions)
     results = [(np.dtype(dtype).num, tuple(shape)) for _, shape, dtype in layout.results]
     return native.Plan(  # type: ignore[no-any-return]
         name,
@@ -151,6 +174,11 @@ def _append(
             k, p, shape = i.details
             count = int(np.prod(shape, dtype=np.int64))
             instructions.append(("random", i.refs[0], count, threshold(p), (1, keys, 24 * k)))
+        case "finite":
+            (dtype,) = i.details
+            instructions.append(
+                ("python", check_finite, [(i.refs[0], dtype.num, (), (), False)])
+            )
         case "host":
             (function, template, options), kinds = i.details
             views = [
@@ -171,6 +199,16 @@ def _strides(shape: Sequence[int], size: int) -> tuple[int, ...]:
         found.append(size)
         size *= n
     return tuple(reversed(found))
+
+
+def check_finite(x: Any) -> None:
+    """Stop a run unless x, a number, is finite."""
+    if not np.isfinite(x):
+        raise Unfinished
+
+
+class Unfinished(ArithmeticError):
+    """A run stopped because a number was not finite."""
 
 
 class _Host:

@@ -164,10 +164,12 @@ class Passes:
         """What depends on the column alone is not computed in every row unless it is cheap."""
         for at in sorted(self.roots):
             stack = list(self.roots[at]) if at[0] == ROWS else []
+            seen: set[Expr] = set()
             while stack:
                 v = stack.pop()
-                if not self.is_step(v):
+                if not self.is_step(v) or v in seen:
                     continue
+                seen.add(v)
                 if self.layouts.stage[v] == "before" and not self._is_cheap(v, at):
                     if v not in self.tiled:
                         self.tiled[v] = self.at(v, "before")

@@ -68,6 +68,7 @@ class Layout:
         results: expressions (or numbers) with shape and type.
         writes: updates of live memory and of arguments.
         functions: what the host nodes call: (function, arguments with None for arrays, options).
+        checks: numbers that must be finite for what follows to run.
 
     Attributes:
         instructions: in order.
@@ -83,6 +84,7 @@ class Layout:
         writes: Sequence[Write],
         live: int = 0,
         functions: Sequence[Any] = (),
+        checks: Sequence[Expr] = (),
     ) -> None:
         self.graph = graph
         self.arguments = {x: k for k, x in enumerate(arguments)}
@@ -90,7 +92,8 @@ class Layout:
         self.functions = functions
         self.live = live
         self.constants: list[Array] = []
-        roots = [e for e, _, _ in results] + [w.value for w in writes]
+        self._counts: dict[Expr, int] = {}
+        roots = [e for e, _, _ in results] + [w.value for w in writes] + list(checks)
         self.fusion = Fusion(graph, roots)
         self.position: dict[Any, int] = {}
         for i, node in enumerate(self.fusion.order):
@@ -102,7 +105,10 @@ class Layout:
         self._reads = self._readers()
         self._aim()
         self.workspace = self._allocate()
-        self.instructions = [*map(self._instruction, self._running()), *self._copies()]
+        self.instructions = [
+            *(i for node in self._running() for i in self._with_checks(node, checks)),
+            *self._copies(),
+        ]
 
     # -- where things are -------------------------------------------------------------------------
 
@@ -135,10 +141,19 @@ class Layout:
             e = e.args[0]
         if e.op == "memory":
             return (LIVE, e.args[0], offset)
+        if e.op == "count":
+            return (LIVE, self._count(e), 0)
         if e.op == "input":
             return (ARGUMENT, self.arguments[e], offset)
         space, index, start = self.at[e]
         return (space, index, start + offset)
+
+    def _count(self, e: Expr) -> int:
+        """The number of the live array that holds a size."""
+        if e not in self._counts:
+            self.constants.append(np.full((), e.args[0], e.args[1]))
+            self._counts[e] = self.live + len(self.constants) - 1
+        return self._counts[e]
 
     def bytes(self, e: Expr) -> int:
         """The size of a value in memory."""
@@ -370,6 +385,14 @@ class Layout:
             return self._kernel(node)
         make: Callable[[Expr], Instruction] = getattr(self, f"_{node.op}")
         return make(node)
+
+    def _with_checks(self, node: Any, checks: Sequence[Expr]) -> Iterator[Instruction]:
+        """The instruction, and after it a check of each number it makes that must be finite."""
+        yield self._instruction(node)
+        made = node.outputs if isinstance(node, Group) else [node]
+        for e in checks:
+            if self.root(e) in made:
+                yield Instruction("finite", e, [self.ref(e)], (self.graph.dtypes[e],))
 
     def _kernel(self, group: Group) -> Instruction:
         low = group.program

@@ -31,7 +31,10 @@ class Replay:
         steps: the calls, as NumPy does them.
     """
 
-    def __init__(self, recorder: Recorder, results: Sequence[Any], name: str) -> None:
+    def __init__(
+        self, recorder: Recorder, results: Sequence[Any], name: str, spare: bool = False
+    ) -> None:
+        self.spare = spare
         self.recorder, self.results, self.name = recorder, list(results), name
         self.written = [
             recorder.bases[k][start:stop]
@@ -68,7 +71,10 @@ class Replay:
         if not self._labels_fit(arrays):
             return NotImplemented
         with np.errstate(all="ignore"):
-            return self.steps.function(*arrays)
+            try:
+                return self.steps.function(*arrays)
+            except native.Unfinished:
+                return NotImplemented
 
     def _labels_fit(self, arrays: Sequence[Any]) -> bool:
         place = {s.expr: k for k, s in enumerate(self.recorder.arguments)}
@@ -98,6 +104,7 @@ class Replay:
             writes,
             len(recorder.bases),
             recorder.functions,
+            [x.expr for x in recorder.checks],
         )
         self.layout = layout
         live: list[Array] = [*recorder.bases, *layout.constants]
@@ -113,10 +120,11 @@ class Replay:
             live,
             [(x.expr, graph.dtypes[x.expr], n) for _, x, n in recorder.guards],
             keys,
+            self.spare,
         )
-        if run is None or not recorder.draws:
-            return run
-        return self._drawing(run)
+        if run is not None and recorder.checks:
+            run = _stopping(run)
+        return self._drawing(run) if run is not None and recorder.draws else run
 
     def _drawing(self, run: Callable[..., Any]) -> Callable[..., Any]:
         """Give every draw its place in the stream, and move the stream on once it has run."""
@@ -134,6 +142,20 @@ class Replay:
         return drawing
 
 
-def replay(recorder: Recorder, results: Sequence[Any], name: str) -> Replay:
-    """What repeats a recorded step."""
-    return Replay(recorder, results, name)
+def _stopping(run: Callable[..., Any]) -> Callable[..., Any]:
+    """A run that stops at a number that is not finite gives NotImplemented."""
+
+    def stopping(*arrays: Any) -> Any:
+        try:
+            return run(*arrays)
+        except native.Unfinished:
+            return NotImplemented
+
+    return stopping
+
+
+def replay(
+    recorder: Recorder, results: Sequence[Any], name: str, spare: bool = False
+) -> Replay:
+    """What repeats a recorded step; `spare` builds no kernels for what is small."""
+    return Replay(recorder, results, name, spare)

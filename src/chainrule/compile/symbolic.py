@@ -229,6 +229,8 @@ class Recorder:
         self.written: dict[int, list[tuple[int, int, Any]]] = {}
         #: predicates on arguments that must hold for a replay: (kind, expression, bound)
         self.guards: list[tuple[str, Any, int]] = []
+        #: numbers that must be finite, or a replay stops before it updates anything
+        self.checks: list[Symbolic] = []
         #: called before each replay; False ends it before anything is written
         self.hosts: list[Callable[[], bool]] = []
         self.draws: list[tuple[Any, ...]] = []
@@ -547,6 +549,12 @@ class Recorder:
         if not is_leaf(x.expr):
             raise capture_error("labels are computed in the step; pass them as an argument")
         self.guards.append(("labels", x, classes))
+
+
+    def finite(self, x: Symbolic) -> None:
+        """A replay stops here, before any update, where this number is not finite."""
+        self.checks.append(x)
+        self.calls.append(Call(native.check_finite, (self._arg(x),), (), {}, effect=True))
 
 
 _ONE_STEP: dict[str, Any] = {}

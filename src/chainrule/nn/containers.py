@@ -134,7 +134,7 @@ class Sequential(_Numbered):
         planned, plan = self._plan
         if planned != children:
             plan = _pairs(children)
-            self._plan = (children, plan)
+            object.__setattr__(self, "_plan", (children, plan))
         frame = state.frame
         try:
             for layer, activation in plan:

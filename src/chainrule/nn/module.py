@@ -12,6 +12,7 @@ import numpy as np
 
 from chainrule.array.dtypes import Array, is_float
 from chainrule.array.errors import ShapeError, nearest
+from chainrule.autograd.capture import Captured
 from chainrule.autograd.context import Frame, state, structure
 from chainrule.autograd.tape import Variable
 from chainrule.nn.parameter import Parameter
@@ -74,6 +75,8 @@ class Module:
     _hooks: dict[int, tuple[str, Callable[..., Any], Hook]]
     _arguments: tuple[tuple[Any, ...], dict[str, Any]]
     training: bool
+    #: The captured forward pass, for predictions.
+    _replayed: Captured | None = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
@@ -94,6 +97,23 @@ class Module:
         raise TypeError(f"{type(self).__name__} must define forward(self, x)")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if (
+            state.frame is None
+            and not state.enabled  # a prediction is replayed
+            and len(args) == 1
+            and not kwargs
+            and state.recorder is None
+            and (type(args[0]) is np.ndarray or isinstance(args[0], Variable))
+        ):
+            replayed = self._replayed
+            if replayed is None:
+                replayed = Captured(self._run, quiet=True, spare=True)
+                object.__setattr__(self, "_replayed", replayed)
+            return replayed(args[0])
+        return self._run(*args, **kwargs)
+
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
+        """The forward pass, in the frame of this module."""
         before = state.frame
         state.frame = Frame(self, before)
         try:
@@ -134,7 +154,7 @@ class Module:
                 other.pop(name, None)
         # kept as an ordinary attribute too: reading self.weight is then as fast as can be
         object.__setattr__(self, name, value)
-        structure.version += 1
+        structure.changed()
         if home is not None:
             home[name] = value  # a name that is there keeps its place in the order
 
@@ -156,7 +176,7 @@ class Module:
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
-        structure.version += 1
+        structure.changed()
         for home in (self._parameters, self._modules, self._buffers):
             home.pop(name, None)
 
@@ -339,7 +359,7 @@ class Module:
         """Training mode: dropout draws. `mode` False is `eval`."""
         for module in self.modules():
             object.__setattr__(module, "training", bool(mode))
-        structure.version += 1
+        structure.changed()
         return self
 
     def eval(self) -> Self:
@@ -391,7 +411,7 @@ class Module:
     def _add_hook(self, kind: str, hook: Callable[..., Any]) -> Hook:
         handle = Hook(self._hooks)
         self._hooks[id(handle)] = (kind, hook, handle)
-        structure.version += 1
+        structure.changed()
         return handle
 
     # -- files -------------------------------------------------------------------------------------

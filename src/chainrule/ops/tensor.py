@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.array.abstract import AbstractArray, as_array
+from chainrule.array.abstract import AbstractArray, as_array, copied
 from chainrule.array.dtypes import Array, DType, default_dtype, is_float
 from chainrule.array.errors import ShapeError
 from chainrule.autograd import tape
@@ -127,15 +127,17 @@ class Tensor(Variable):
 
     @grad.setter
     def grad(self, value: Any) -> None:
+        if state.recorder is not None:
+            state.recorder.touch(self, resets=True)
         if value is None:
             self._grad = None
             return
-        g = value._data if isinstance(value, Variable) else np.asarray(value, self.dtype)
+        g = value._data if isinstance(value, Variable) else as_array(value, self.dtype)
         if g.shape != self.shape:
             raise ShapeError(
                 f"a gradient for a tensor of shape {self.shape} cannot have shape {g.shape}"
             )
-        self._grad = np.array(g, self.dtype)
+        self._grad = copied(as_array(g, self.dtype))
 
     # -- leaving the tape -----------------------------------------------------------------------
 

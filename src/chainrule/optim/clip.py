@@ -8,9 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.array.abstract import AbstractArray, copied
 from chainrule.array.dtypes import Array
 from chainrule.array.errors import NonFiniteError
+from chainrule.autograd.context import state
 from chainrule.autograd.tape import Variable
+from chainrule.compile.kernel import Kernel
+from chainrule.compile.symbolic import capture_error
+from chainrule.compile.trace import trace
 
 __all__ = ["clip_grad_norm", "clip_grad_value"]
 
@@ -27,9 +32,9 @@ def _gradients(parameters: Any) -> list[Array]:
         if g is None or id(g) in pieces:
             continue
         if isinstance(g, Variable):
-            p._grad = g = np.array(g._data)
+            p._grad = g = copied(g._data)
         pieces[id(g)] = g
-        if g is p._slot:
+        if g is p._slot and not isinstance(g, AbstractArray):
             vectors.setdefault(id(g.base), (g.base, []))[1].append(id(g))
     for vector, parts in vectors.values():
         if len(parts) > 1 and sum([pieces[k].size for k in parts]) == vector.size:
@@ -39,21 +44,79 @@ def _gradients(parameters: Any) -> list[Array]:
     return list(pieces.values())
 
 
-def _norm(g: Array, order: float) -> float:
-    flat = g.reshape(-1)
-    if order == 2:
-        norm = math.sqrt(float(np.dot(flat, flat)))
-        if math.isfinite(norm) and norm > 1e-15:
-            return norm
-        # squares overflow or vanish long before the numbers do
-        largest = float(np.max(np.abs(flat), initial=0.0))
-        if not 0 < largest < math.inf:
-            return largest
-        scaled = flat.astype(np.float64) / largest
-        return largest * math.sqrt(float(np.dot(scaled, scaled)))
+def _largest(xp: Any, g: Any) -> Any:
+    """The largest magnitude."""
+    return xp.max(xp.abs(g))
+
+
+def _squares(xp: Any, g: Any, top: Any) -> Any:
+    """Σ (g/top)², which neither overflows nor vanishes."""
+    ratio = g / top
+    return xp.sum(ratio * ratio)
+
+
+def _unit(xp: Any, top: Any) -> Any:
+    """What to divide by before squaring: the largest magnitude, or 1 where that is no number > 0."""
+    return xp.where((top > 0.0) & xp.isfinite(top), top, 1.0)
+
+
+def _factor(xp: Any, top: Any, unit: Any, squares: Any, bound: Any) -> Any:
+    """The norm, and what to multiply by: min(1, bound / (norm + 1e-6))."""
+    norm = xp.where(xp.isfinite(top), unit * xp.sqrt(squares), top)
+    factor = bound / (norm + 1e-6)
+    return norm, xp.where(factor >= 1.0, 1.0, factor)
+
+
+def _scale(xp: Any, g: Any, factor: Any) -> Any:
+    return g * factor
+
+
+def _hold(xp: Any, g: Any, bound: Any) -> Any:
+    return xp.maximum(xp.minimum(g, bound), -bound)
+
+
+_LARGEST = Kernel(trace(_largest, ["g"], "largest"))
+_LARGER = Kernel(trace(lambda xp, a, b: xp.maximum(a, b), ["a", "b"], "larger"))
+_SQUARES = Kernel(trace(_squares, ["g", "top"], "squares"))
+_ADD = Kernel(trace(lambda xp, a, b: a + b, ["a", "b"], "add"))
+_UNIT = Kernel(trace(_unit, ["top"], "unit"))
+_FACTOR = Kernel(trace(_factor, ["top", "unit", "squares", "bound"], "clip_factor"))
+_SCALE = Kernel(trace(_scale, ["g", "factor"], "clip_norm"), into={0: 0})
+_HOLD = Kernel(trace(_hold, ["g", "bound"], "clip_value"), into={0: 0})
+
+
+def _run(kernel: Kernel, *arrays: Any) -> tuple[Any, ...]:
+    """A kernel on gradients; of a captured step it is noted."""
+    if state.recorder is not None:
+        return state.recorder.kernel(kernel, arrays)  # type: ignore[no-any-return]
+    return kernel(*arrays)
+
+
+def _joined(first: Kernel, join: Kernel, gradients: list[Any], *more: Any) -> Any:
+    """`first` of every gradient, joined two by two."""
+    total = None
+    for g in gradients:
+        (value,) = _run(first, g, *more)
+        total = value if total is None else _run(join, total, value)[0]
+    return total
+
+
+def _scaled(gradients: list[Any], max_norm: float) -> Any:
+    """Scale gradients of one type to the norm; gives the norm of before."""
+    bound = np.asarray(max_norm, gradients[0].dtype)
+    top = _joined(_LARGEST, _LARGER, gradients)
+    (unit,) = _run(_UNIT, top)
+    squares = _joined(_SQUARES, _ADD, gradients, unit)
+    norm, factor = _run(_FACTOR, top, unit, squares, bound)
+    for g in gradients:
+        _run(_SCALE, g, factor)
+    return norm
+
+
+def _other_norm(gradients: list[Array], order: float) -> float:
     if order == math.inf:
-        return float(np.max(np.abs(flat), initial=0.0))
-    powers = float(np.sum(np.abs(flat).astype(np.float64) ** order))
+        return float(np.max([np.max(np.abs(g), initial=0.0) for g in gradients]))
+    powers = sum(float(np.sum(np.abs(g).astype(np.float64) ** order)) for g in gradients)
     return math.pow(powers, 1 / order)
 
 
@@ -63,7 +126,7 @@ def clip_grad_norm(
     max_norm: float,
     norm_type: float = 2.0,
     error_if_nonfinite: bool = False,
-) -> float:
+) -> Any:
     r"""Scale all gradients together so that their norm is at most `max_norm`.
 
     With n the norm of all gradients as one vector, each is multiplied by
@@ -78,7 +141,7 @@ def clip_grad_norm(
             all NaN.
 
     Returns:
-        The norm before clipping.
+        The norm before clipping, a float; while a step is captured a tensor.
 
     Raises:
         NonFiniteError: if asked for, and the norm is infinite or NaN.
@@ -101,8 +164,14 @@ def clip_grad_norm(
     if not max_norm >= 0:
         raise ValueError(f"max_norm must be 0 or more, got {max_norm}")
     gradients = _gradients(parameters)
-    norms = [_norm(g, order) for g in gradients]
-    total = norms[0] if len(norms) == 1 else _norm(np.array(norms, np.float64), order)
+    if not gradients:
+        return 0.0
+    if state.recorder is not None and (order != 2 or error_if_nonfinite):
+        raise capture_error("clip_grad_norm looks at the norm, in Python")
+    if order == 2 and len({g.dtype for g in gradients}) == 1 and not error_if_nonfinite:
+        norm = _scaled(gradients, max_norm)
+        return Variable._wrap(norm) if state.recorder is not None else float(norm)
+    total = _euclidean(gradients) if order == 2 else _other_norm(gradients, order)
     if error_if_nonfinite and not math.isfinite(total):
         raise NonFiniteError(
             f"the norm of the gradients is {total}, so they cannot be clipped: a gradient "
@@ -113,6 +182,14 @@ def clip_grad_norm(
         for g in gradients:
             np.multiply(g, scale, out=g)
     return total
+
+
+def _euclidean(gradients: list[Array]) -> float:
+    """The norm of gradients of several types, in double precision."""
+    top = float(np.max([np.max(np.abs(g), initial=0.0) for g in gradients]))
+    if not 0 < top < math.inf:
+        return top
+    return top * math.sqrt(sum(float(np.sum((g.astype(np.float64) / top) ** 2)) for g in gradients))
 
 
 def clip_grad_value(parameters: Iterable[Any] | Any, clip_value: float) -> None:
@@ -129,5 +206,4 @@ def clip_grad_value(parameters: Iterable[Any] | Any, clip_value: float) -> None:
     if not bound >= 0:
         raise ValueError(f"clip_value must be 0 or more, got {clip_value}")
     for g in _gradients(parameters):
-        np.minimum(g, bound, out=g)
-        np.maximum(g, -bound, out=g)
+        _run(_HOLD, g, np.asarray(bound, g.dtype))

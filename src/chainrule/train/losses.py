@@ -31,6 +31,8 @@ class Loss:
     high: float = float("inf")
     #: whether a binary output is a probability rather than a logit
     probabilities: bool = False
+    #: the function of a person's own that it calls
+    source: Callable[..., Any] | None = None
 
 
 def _elementwise(name: str, function: Callable[..., Any], **more: Any) -> Loss:
@@ -150,4 +152,4 @@ def _custom(function: Callable[..., Any]) -> Loss:
             return per_sample.mean()
         return (per_sample * weight).sum() / float(weight.sum())
 
-    return Loss(name, mean, "any")
+    return Loss(name, mean, "any", source=function)

@@ -15,7 +15,8 @@ from chainrule import optim
 from chainrule.array.dtypes import Array
 from chainrule.array.errors import DataError, NonFiniteError
 from chainrule.array.random import Stream, default_stream, use_stream
-from chainrule.autograd.context import no_grad
+from chainrule.autograd.capture import Captured
+from chainrule.autograd.context import no_grad, state
 from chainrule.autograd.tape import Variable
 from chainrule.data import Batches, as_array
 from chainrule.data.sources import is_arrays
@@ -131,6 +132,10 @@ class Trainer:
         self.layout: dict[str, Any] = {}  # of the data: what a place in it means
         self._first_epoch = 0
         self._running = _Running()
+        self._place: Any = None  # the batch a step is on, for its errors
+        self._captured = Captured(
+            self._step, quiet=True, also=[self.loss.source, *self.regularizers]
+        )
 
     # -- training ---------------------------------------------------------------------------------
 
@@ -283,16 +288,19 @@ class Trainer:
         waiting = 0
         batches = train.epoch(self.epoch, start, self.stream)
         batch = None
+        gradient = self._train_on if self.accumulate == 1 else self._gradient
         for batch in batches:
             weight = train.weight(batch)
-            value, w = self._gradient(batch, weight)
+            value, w = gradient(batch, weight)
             running.add(value, w)
             self._measure(running, batch.y, weight)
             pending += w
             waiting += 1
             running.batch = batch.index + 1
             if waiting == self.accumulate:
-                self._update(pending, batch)
+                if self.accumulate > 1:
+                    self._update(pending, batch)
+                self._updated()
                 pending, waiting = 0.0, 0
                 progress.step(value, number)
                 self._tell("on_step_end", self.step, value)
@@ -303,6 +311,7 @@ class Trainer:
                     return
         if waiting and batch is not None:
             self._update(pending, batch)
+            self._updated()
             progress.step(running.last, number)
             self._tell("on_step_end", self.step, running.last)
         self._finish_epoch(valid, began, progress, number)
@@ -333,13 +342,45 @@ class Trainer:
             write, self.checkpoint_due = self.checkpoint_due, None
             write(self)
 
+    def _train_on(self, batch: Any, weight: Any) -> tuple[float, float]:
+        """Update on a batch, as a replay of the step where it can be captured."""
+        total_weight = float(len(batch.x)) if weight is None else float(weight.sum())
+        if total_weight == 0:  # nobody counts
+            return 0.0, 0.0
+        self._place = batch
+        loss, self._running.output = self._captured(batch.x, batch.y, weight)
+        self._place = None
+        return float(loss), total_weight
+
+    def _step(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
+        """One step of training: forward, loss, backward, clipping, update."""
+        loss, output = self._loss_of(x, y, weight)
+        for r in self.regularizers:
+            loss = loss + r(self.model)
+        loss.backward()
+        self._clip()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss._data, output
+
     def _gradient(self, batch: Any, weight: Any) -> tuple[float, float]:
         """Add the gradient of a batch; its loss and total weight."""
         total_weight = float(len(batch.x)) if weight is None else float(weight.sum())
         if total_weight == 0:  # nobody counts
             return 0.0, 0.0
-        output = self.model(batch.x)
-        if batch.y is None:
+        self._place = batch
+        loss, self._running.output = self._loss_of(batch.x, batch.y, weight)
+        value = loss._data.item()
+        for r in self.regularizers:
+            loss = loss + r(self.model)
+        loss.backward(np.asarray(total_weight, loss.dtype))
+        self._place = None
+        return value, total_weight
+
+    def _loss_of(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
+        """The loss, which is finite, and the output of the model."""
+        output = self.model(x)
+        if y is None:
             raise DataError(
                 "training needs targets: batches must be (x, y) or (x, y, weight); the arrays of "
                 "one data set are given as a tuple, (x, y), not as a list"
@@ -349,15 +390,12 @@ class Trainer:
                 f"the model returned {type(output).__name__}, not a tensor: nothing can be learned "
                 "through it; compute with tensors in forward, without .numpy()"
             )
-        loss = self.loss.mean(output, batch.y, weight)
-        value = loss._data.item()
-        if not math.isfinite(value):
-            raise NonFiniteError(self._explain(value, batch))
-        self._running.output = output._data
-        for r in self.regularizers:
-            loss = loss + r(self.model)
-        loss.backward(None if self.accumulate == 1 else np.asarray(total_weight, loss.dtype))
-        return value, total_weight
+        loss = self.loss.mean(output, y, weight)
+        if state.recorder is not None:
+            state.recorder.finite(loss._data)
+        elif not math.isfinite(loss._data.item()):
+            raise NonFiniteError(self._explain(loss._data.item(), self._place))
+        return loss, output._data
 
     def _explain(self, value: float, batch: Any) -> str:
         where = first_nonfinite(self.model, batch.x)
@@ -391,21 +429,31 @@ class Trainer:
                     if p._grad is not None:
                         g = p._grad._data if isinstance(p._grad, Variable) else p._grad
                         np.divide(g, weight, out=g)
-        if self.clip_value is not None:
-            optim.clip_grad_value(self._trained(), self.clip_value)
-        if self.clip_norm is not None:
-            norm = float(optim.clip_grad_norm(self._trained(), self.clip_norm))
-            if not math.isfinite(norm):
-                optimizer.zero_grad()
-                raise NonFiniteError(
-                    f"the gradient became {norm} at step {self.step + 1} (epoch {self.epoch + 1}, "
-                    "batch "
-                    f"{batch.index}) while the loss was finite; the parameters are those of the "
-                    "step before. Try a "
-                    "smaller learning rate or inputs scaled to about 1"
-                )
+        self._place = batch
+        self._clip()
+        self._place = None
         optimizer.step()
         optimizer.zero_grad()
+
+    def _clip(self) -> None:
+        """Clip the gradients as asked for; their norm is finite, or this is the last step."""
+        if self.clip_value is not None:
+            optim.clip_grad_value(self._trained(), self.clip_value)
+        if self.clip_norm is None:
+            return
+        norm = optim.clip_grad_norm(self._trained(), self.clip_norm)
+        if state.recorder is not None:
+            state.recorder.finite(norm._data)
+        elif not math.isfinite(norm):
+            self.optimizer.zero_grad()
+            raise NonFiniteError(
+                f"the gradient became {norm} at step {self.step + 1} (epoch {self.epoch + 1}, "
+                f"batch {self._place.index}) while the loss was finite; the parameters are those "
+                "of the step before. Try a smaller learning rate or inputs scaled to about 1"
+            )
+
+    def _updated(self) -> None:
+        """Count an update, and move the schedule on."""
         self.step += 1
         self.partial = True
         if self.scheduler is not None and self.scheduler.interval == "step":

@@ -19,7 +19,7 @@
 #include <structmember.h>
 #include <numpy/arrayobject.h>
 
-#include "product.h"
+#include "loops.h"
 
 /* In the stable ABI since 3.12 by name; the flag's meaning is older. */
 #ifndef Py_TPFLAGS_HAVE_VECTORCALL
@@ -31,6 +31,8 @@
 
 typedef PyObject *(*Vectorcall)(PyObject *, PyObject *const *, size_t, PyObject *);
 typedef void (*Kernel)(ptrdiff_t, ptrdiff_t, void *const *, const ptrdiff_t *, void *);
+
+#define MOST_BYTES (PY_SSIZE_T_MAX / 4) /* so that sums of sizes and offsets do not overflow */
 
 enum { ARGUMENT, FIXED, WORKSPACE, RESULT, SPACES };
 enum { KERNEL, PRODUCT, COPY, RANDOM, LABELS_GUARD, CALL };
@@ -169,9 +171,12 @@ static Frame *frame_new(Plan *p)
 
 /* -- arguments -------------------------------------------------------------------------------- */
 
+/* Of two plain types, the second in native order: int64 has two numbers on some systems. */
 static int same_type(PyArray_Descr *a, PyArray_Descr *b)
 {
-    return a == b || (PyArray_ISNBO(a->byteorder) && PyArray_EquivTypes(a, b));
+    return a == b || (a->kind == b->kind && PyDataType_ELSIZE(a) == PyDataType_ELSIZE(b) &&
+                      PyArray_ISNBO(a->byteorder) && a->type_num >= 0 &&
+                      a->type_num < NPY_USERDEF);
 }
 
 static int same_shape(PyArrayObject *a, const Declared *d)
@@ -456,7 +461,6 @@ static PyObject *plan_call(PyObject *self, PyObject *const *args, size_t nargsf,
         f->held[p->arguments + i] = a;
         base[i] = PyArray_BYTES((PyArrayObject *)a);
     }
-    /* Entries that change from run to run come first. */
     for (Py_ssize_t i = 0; i < p->entries; i++) {
         ptrdiff_t region = p->entry[i].region;
         if (region < p->arguments || region > p->arguments + p->fixed)
@@ -567,9 +571,9 @@ fail:
 
 static PyArray_Descr *plain_type(const Plan *p, int type)
 {
-    if (!(PyTypeNum_ISBOOL(type) || PyTypeNum_ISINTEGER(type) || PyTypeNum_ISFLOAT(type)) ||
-        type == NPY_HALF) {
-        wrong(p, "type number %d is neither bool, nor an integer, nor a real number", type);
+    if (!(PyTypeNum_ISBOOL(type) || PyTypeNum_ISINTEGER(type) || type == NPY_HALF ||
+          type == NPY_FLOAT || type == NPY_DOUBLE)) {
+        wrong(p, "type number %d is none of bool, integer, float16, float32, float64", type);
         return NULL;
     }
     return PyArray_DescrFromType(type);
@@ -593,12 +597,17 @@ static int declare(Plan *p, PyObject *o, Declared *d, int is_argument)
     d->flags = NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | (written ? NPY_ARRAY_WRITEABLE : 0);
     d->bytes = PyDataType_ELSIZE(d->descr);
     for (int i = 0; i < d->nd; i++)
-        if (!fits(d->bytes, d->shape[i], &d->bytes)) {
+        if (!fits(d->bytes, d->shape[i], &d->bytes) || d->bytes > MOST_BYTES) {
             wrong(p, "an array is too large");
             goto end;
         }
     done = 0;
 end:
+    if (done < 0) {
+        DROP(d->descr);
+        PyMem_Free(d->shape);
+        *d = (Declared){0};
+    }
     Py_DECREF(t);
     return done;
 }
@@ -656,11 +665,9 @@ static int add_ref(Plan *p, PyObject *o, const char *what, ptrdiff_t low, ptrdif
     ptrdiff_t from, to;
     int own, writable;
     extent(p, region, &from, &to, &own, &writable);
-    if (offset < -(PY_SSIZE_T_MAX / 4) || offset > PY_SSIZE_T_MAX / 4 ||
-        (high > low && (offset + low < from || offset + high > to)) || offset < from ||
-        offset > to)
-        return wrong(p, "%s: bytes %zd to %zd of %s %zd, which has %zd to %zd", what,
-                     offset + low, offset + high, SPACE_NAMES[space], index, from, to);
+    if (high > low && (offset < from || offset > to || low < from - offset || high > to - offset))
+        return wrong(p, "%s: from byte %zd on, bytes %zd to %zd are used; %s %zd has %zd to %zd",
+                     what, offset, low, high, SPACE_NAMES[space], index, from, to);
     if (item && offset % item)
         return wrong(p, "%s: byte %zd is not aligned to %zd bytes", what, offset, item);
     if (write && !writable)
@@ -842,7 +849,9 @@ static int make_copy(Plan *p, Instruction *x, PyObject *t)
         goto end;
     }
     ptrdiff_t aligned = item == 2 || item == 4 || item == 8 ? item : 0, low, high;
-    for (int i = 0; i < nd; i++) {
+    if (span(p, nd, shape, to, item, &low, &high) < 0)
+        goto end;
+    for (int i = 0; i < nd && high > low; i++) {
         if (aligned && shape[i] > 1 && (to[i] % item || from[i] % item)) {
             wrong(p, "copy: a stride is not a multiple of %zd bytes", item);
             goto end;
@@ -852,8 +861,7 @@ static int make_copy(Plan *p, Instruction *x, PyObject *t)
             goto end;
         }
     }
-    if (span(p, nd, shape, to, item, &low, &high) < 0 ||
-        add_ref(p, dst, "the target", low, high, aligned, 1) < 0 ||
+    if (add_ref(p, dst, "the target", low, high, aligned, 1) < 0 ||
         span(p, nd, shape, from, item, &low, &high) < 0 ||
         add_ref(p, src, "the source", low, high, aligned, 0) < 0)
         goto end;
@@ -1037,7 +1045,8 @@ static int plan_fill(Plan *p, PyObject *arguments, PyObject *fixed, PyObject *re
         x->kind = KINDS[kind].kind;
         x->first = p->entries_made;
         if (KINDS[kind].make(p, x, t) < 0) {
-            if (PyErr_ExceptionMatches(PyExc_TypeError)) {
+            if (PyErr_ExceptionMatches(PyExc_TypeError) ||
+                PyErr_ExceptionMatches(PyExc_OverflowError)) {
                 PyErr_Clear();
                 wrong(p, "its items are not as they should be: %R", t);
             }
@@ -1067,7 +1076,7 @@ static PyObject *plan_new(PyTypeObject *type, PyObject *args, PyObject *keywords
     p->vectorcall = plan_call;
     p->release = release;
     p->workspace = workspace;
-    if (workspace < 0)
+    if (workspace < 0 || workspace > MOST_BYTES)
         wrong(p, "workspace: %zd bytes", workspace);
     else if (plan_fill(p, arguments, fixed, results, instructions) == 0)
         return (PyObject *)p;
@@ -1103,7 +1112,6 @@ static int plan_clear(PyObject *self)
 
 static void declared_free(Declared *d, Py_ssize_t n)
 {
-    /* the one that failed to be declared may be half made: it stands after the last */
     for (Py_ssize_t i = 0; d && i < n; i++) {
         DROP(d[i].descr);
         PyMem_Free(d[i].shape);

@@ -1,0 +1,140 @@
+"""What a function of a person's reads besides its arguments, and whether that has changed.
+
+A captured step is replayed without running its Python. Its variables from outside (a number that a
+loop changes, a dictionary, attributes of an object) are therefore remembered when it is captured
+and compared before each replay. What belongs to the library (modules, parameters, optimizers) has
+its own ways to tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Watch"]
+
+_PLAIN = (int, float, complex, str, bytes, bool, type(None), np.generic, np.dtype)
+_FIXED = (ModuleType, type, BuiltinFunctionType, np.ndarray, np.ufunc)
+_MOST = 1000  # entries of a container that are compared
+_DEPTH = 3
+
+
+class Watch:
+    """The outside variables of functions, as they are now.
+
+    >>> rate = {"now": 0.1}
+    >>> def mine(x):
+    ...     return x * rate["now"]
+    >>> mine.__module__ = "mine"
+    >>> watch = Watch([mine])
+    >>> watch.same()
+    True
+    >>> rate["now"] = 0.2
+    >>> watch.same(), watch.changed()
+    (False, 'rate')
+    """
+
+    def __init__(self, functions: list[Callable[..., Any]]) -> None:
+        self._seen: set[int] = set()
+        #: (name, how to read it, what it was)
+        self._known: list[tuple[str, Callable[[], Any], Any]] = []
+        for f in functions:
+            self._follow(f)
+
+    def same(self) -> bool:
+        """Whether every variable is what it was."""
+        for _, read, before in self._known:
+            if read() != before:
+                return False
+        return True
+
+    def changed(self) -> str | None:
+        """The name of a variable that is not what it was."""
+        return next((name for name, read, before in self._known if read() != before), None)
+
+    def _follow(self, f: Any) -> None:
+        if isinstance(f, MethodType):
+            self._object(getattr(f.__self__, "__name__", type(f.__self__).__name__), f.__self__)
+            f = f.__func__
+        if id(f) in self._seen:
+            return
+        self._seen.add(id(f))
+        if not isinstance(f, FunctionType):
+            if not _is_library(type(f)):
+                self._object(type(f).__name__, f)
+                self._follow(getattr(type(f), "__call__", None))
+            return
+        if _is_library(f):
+            return
+        for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=False):
+            self._variable(name, _cell(cell))
+        for name in _names(f.__code__):
+            if name in f.__globals__:
+                self._variable(name, _item(f.__globals__, name))
+        for k, value in enumerate((*(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values())):
+            self._variable(f"default {k + 1} of {f.__name__}", _constant(value))
+
+    def _variable(self, name: str, read: Callable[[], Any]) -> None:
+        value = read()
+        if isinstance(value, FunctionType | MethodType) and not _is_library(value):
+            self._follow(value)
+        self._known.append((name, lambda: _state(read(), 0), _state(value, 0)))
+
+    def _object(self, name: str, value: Any) -> None:
+        if _is_library(type(value)) or hasattr(value, "named_parameters"):
+            return  # a module tells of its attributes itself
+        self._known.append((name, lambda: _state(value, 0), _state(value, 0)))
+
+
+def _is_library(x: Any) -> bool:
+    return str(getattr(x, "__module__", "")).split(".")[0] in ("chainrule", "numpy", "builtins")
+
+
+def _cell(cell: CellType) -> Callable[[], Any]:
+    def read() -> Any:
+        try:
+            return cell.cell_contents
+        except ValueError:  # not bound yet
+            return None
+
+    return read
+
+
+def _item(home: dict[str, Any], name: str) -> Callable[[], Any]:
+    return lambda: home.get(name)
+
+
+def _constant(value: Any) -> Callable[[], Any]:
+    return lambda: value
+
+
+def _names(code: Any) -> Iterator[str]:
+    yield from code.co_names
+    for c in code.co_consts:
+        if hasattr(c, "co_names"):
+            yield from _names(c)
+
+
+def _state(value: Any, depth: int) -> Any:
+    """Something equal as long as the value is what it was."""
+    if isinstance(value, _PLAIN):
+        return (type(value), value) if value == value else (type(value), "nan")
+    if isinstance(value, _FIXED) or _is_library(type(value)) and not isinstance(
+        value, list | tuple | dict | set
+    ):
+        return id(value)
+    if depth >= _DEPTH or hasattr(value, "named_parameters"):
+        return id(value)
+    if isinstance(value, list | tuple):
+        return (id(value) if len(value) > _MOST else [_state(v, depth + 1) for v in value[:_MOST]])
+    if isinstance(value, dict):
+        if len(value) > _MOST:
+            return id(value)
+        return {k if isinstance(k, _PLAIN) else id(k): _state(v, depth + 1) for k, v in value.items()}
+    if isinstance(value, set | frozenset):
+        return {v if isinstance(v, _PLAIN) else id(v) for v in value}
+    inside = getattr(value, "__dict__", None)
+    return (id(value), _state(inside, depth + 1)) if isinstance(inside, dict) else id(value)

@@ -1,0 +1,237 @@
+"""The loops of the runtime: copies, random bits, and matrix products in every layout."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chainrule.array.random import Stream
+from chainrule.compile import build
+
+NATIVE = build.runtime()
+pytestmark = pytest.mark.skipif(NATIVE is None, reason="there is no native runtime here")
+
+F4 = np.dtype("f4").num
+
+
+def plan(
+    instructions: list[Any],
+    arguments: Any = (),
+    fixed: Any = (),
+    workspace: int = 0,
+    results: Any = (),
+    release: bool = False,
+    name: str = "test",
+) -> Any:
+    assert NATIVE is not None
+    return NATIVE.Plan(
+        name, list(arguments), list(fixed), workspace, list(results), instructions, release
+    )
+
+
+@pytest.mark.parametrize("item", [1, 2, 4, 8, 16, 3])
+def test_copy_of_any_axes(item: int) -> None:
+    dtype = np.dtype(f"V{item}")
+    raw = np.random.default_rng(0).integers(0, 256, 2 * 17 * 18 * 4 * item, dtype="u1")
+    whole = raw.view(dtype).reshape(2, 17, 18, 4)
+    base = np.frombuffer(raw, "u1")
+    for source in (
+        whole,
+        whole[1:2, 2:3, 3:4, 1:2],
+        whole.transpose(3, 1, 0, 2),
+        whole[:, ::-1, ::2, 1:3],
+        whole[0, :, :, 0].T,
+        whole[:1].swapaxes(1, 2),
+        np.broadcast_to(whole[0, 0, :, 0], (5, 18)),
+        whole[:, :0],
+    ):
+        target = np.zeros(source.shape[::-1], dtype).T  # strides that increase
+        start = source.__array_interface__["data"][0] - base.__array_interface__["data"][0]
+        # of an empty array NumPy is free to point anywhere
+        dst, src = (1, 1, 0), (1, 0, start if source.size else 0)
+        move = ("copy", item, source.shape, dst, target.strides, src, source.strides)
+        p = plan([move], fixed=[base, target.T.view("u1") if target.size else target.T])
+        assert p() == ()
+        np.testing.assert_array_equal(target, source)
+
+
+def test_random_equals_the_stream() -> None:
+    for n in (0, 1, 2, 7, 8, 9, 127, 128, 129, 1001):
+        for p in (0.0, 2.0**-32, 0.2, 0.5, 1 - 2.0**-32, 1.0):
+            stream = Stream(3)
+            key = np.array([*digest(3, "a"), 0], "u8")
+            out = np.full(n + 1, 7, "u1")
+            threshold = 2**32 if p == 1.0 else min(round(p * 2**32), 2**32 - 1)
+            run = plan([("random", (1, 0, 0), n, threshold, (1, 1, 0))], fixed=[out, key])
+            for step in (0, 1, 2**64 - 1):
+                key[2] = step
+                run()
+                expected = stream.bernoulli("a", n, p, step=step)
+                np.testing.assert_array_equal(out[:n].astype(bool), expected)
+                assert out[n] == 7
+
+
+def digest(seed: int, path: str) -> Any:
+    return np.frombuffer(blake2b(f"{seed}/{path}".encode(), digest_size=16).digest(), "<u8")
+
+
+# -- products -------------------------------------------------------------------------------------
+
+SHAPES = [
+    (0, 3, 4), (3, 0, 4), (3, 4, 0), (0, 0, 0), (1, 1, 1), (1, 64, 20), (1, 64, 64), (1, 1, 64),
+    (1, 3, 5), (1, 9, 8), (1, 8, 9), (1, 5, 7), (1, 300, 700), (5, 1, 7), (2, 17, 24), (7, 16, 5),
+    (32, 100, 64), (32, 10, 100), (10, 100, 32), (64, 128, 127), (130, 33, 65), (128, 10, 256),
+    (9, 130, 31),
+]  # fmt: skip
+
+
+def laid_out(a: Any, how: str) -> Any:
+    """The same numbers in another layout."""
+    if how == "C":
+        return np.ascontiguousarray(a)
+    if how == "F":
+        return np.asfortranarray(a)
+    wide = np.full((a.shape[0], a.shape[1] + 3), np.nan, a.dtype)
+    view = wide[:, 1 : 1 + a.shape[1]] if how == "rows" else np.repeat(a, 2, 1)[:, ::2]
+    view[...] = a
+    return view
+
+
+@pytest.fixture(params=["blas", "numpy"])
+def native(request: pytest.FixtureRequest) -> Any:
+    """The runtime with NumPy's BLAS, and without, when numpy.matmul multiplies."""
+    assert NATIVE is not None
+    addresses = build.cblas_addresses()
+    if request.param == "numpy":
+        NATIVE.set_blas(0, 0, 32)
+    elif addresses is None:
+        pytest.skip("NumPy's BLAS is not OpenBLAS here")
+    yield NATIVE
+    if addresses is not None:
+        NATIVE.set_blas(*addresses)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_products(native: Any, shape: tuple[int, int, int], dtype: str) -> None:
+    m, n, k = shape
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(m, k)).astype(dtype), rng.normal(size=(k, n)).astype(dtype)
+    exact = a.astype(np.longdouble) @ b.astype(np.longdouble)
+    bound = (k + 1) * np.finfo(dtype).eps * (np.abs(a) @ np.abs(b))
+    for left in ("C", "F", "rows", "steps"):
+        for right in ("C", "F", "rows", "steps"):
+            x, y = laid_out(a, left), laid_out(b, right)
+            c = native.product(x, y)
+            assert c.dtype == a.dtype
+            assert (np.abs(c - exact) <= bound).all(), (left, right)
+            for out in (np.full((m, n), np.nan, dtype), laid_out(c * np.nan, "rows")):
+                assert native.product(x, y, out) is out
+                np.testing.assert_array_equal(out, c)
+            np.testing.assert_array_equal(native.product(x, y), c)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_product_as_an_instruction_has_the_same_bits(
+    native: Any, shape: tuple[int, int, int], dtype: str
+) -> None:
+    m, n, k = shape
+    rng = np.random.default_rng(1)
+    code, item = np.dtype(dtype).num, np.dtype(dtype).itemsize
+    for ta in (False, True):
+        for tb in (False, True):
+            a = rng.normal(size=(k, m) if ta else (m, k)).astype(dtype)
+            b = rng.normal(size=(n, k) if tb else (k, n)).astype(dtype)
+            lda, ldb = max(1, a.shape[1]), max(1, b.shape[1])
+            wide = np.full((m, n + 2), 7, dtype)
+            p = plan(
+                [
+                    (
+                        "product",
+                        code,
+                        ta,
+                        tb,
+                        m,
+                        n,
+                        k,
+                        (0, 0, 0),
+                        lda,
+                        (0, 1, 0),
+                        ldb,
+                        (1, 0, item),
+                        n + 2,
+                    )
+                ],
+                [(code, a.shape, False), (code, b.shape, False)],
+                [wide],
+                release=ta,
+            )
+            assert p(a, b) == ()
+            expected = native.product(a.T if ta else a, b.T if tb else b)
+            if 1 not in shape:  # a matrix of one row or column has two layouts
+                np.testing.assert_array_equal(wide[:, 1 : n + 1], expected)
+            np.testing.assert_allclose(wide[:, 1 : n + 1], expected, rtol=1e-3, atol=1e-4)
+            assert (wide[:, [0, n + 1]] == 7).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 9, 9), (1, 20, 30), (4, 20, 20), (40, 50, 60)], ids=str)
+def test_products_of_what_is_not_finite(native: Any, shape: tuple[int, int, int]) -> None:
+    m, n, k = shape
+    for special in (np.nan, np.inf, -np.inf):
+        for at in (0, k // 2, k - 1):
+            a, b = np.ones((m, k), "f4"), np.ones((n, k), "f4")
+            b[n - 1, at] = special
+            out = np.full((m, n), np.nan, "f4")  # what was there before is not read
+            native.product(a, b.T, out)
+            assert np.isfinite(out[:, :-1]).all()
+            np.testing.assert_array_equal(out[:, -1], np.full(m, special + k))
+            a[0, at] = 0.0
+            with np.errstate(invalid="ignore"):
+                assert np.isnan(native.product(a, b.T)[0, -1])
+
+
+def test_product_reads_no_memory_beyond_a_matrix() -> None:
+    # the rows before a page that cannot be read
+    assert NATIVE is not None
+    if not hasattr(ctypes.CDLL(None), "mprotect"):
+        pytest.skip("there is no mprotect")
+    page = mmap.PAGESIZE
+    memory = mmap.mmap(-1, 2 * page)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(address + page), page, 0) == 0
+    for n, k in ((9, 20), (8, 9), (3, 15), (64, 10)):
+        raw = np.frombuffer(memory, "f4", n * k, page - 4 * n * k)
+        raw[:] = 1
+        b = raw.reshape(n, k)
+        assert (NATIVE.product(np.ones((1, k), "f4"), b.T) == k).all()
+        assert (NATIVE.product(np.ones((70, k), "f4"), b.T) == k).all()
+
+
+def test_product_refuses() -> None:
+    assert NATIVE is not None
+    a = np.ones((2, 3), "f4")
+    for wrong in (np.ones((3, 2)), np.ones((3, 2), "i4"), np.ones((3, 2), ">f4")):
+        with pytest.raises(TypeError, match="float32 or float64 on both sides"):
+            NATIVE.product(a, wrong)
+    with pytest.raises(TypeError, match="float32 or float64"):
+        NATIVE.product(a.astype("f2"), a.T.astype("f2"))
+    with pytest.raises(ValueError, match=r"\(m, k\) and \(k, n\)"):
+        NATIVE.product(a, a)
+    with pytest.raises(ValueError, match=r"\(m, k\) and \(k, n\)"):
+        NATIVE.product(a, np.ones(3, "f4"))
+    for out in (np.ones((2, 3), "f4"), np.ones((2, 2)), [0]):
+        with pytest.raises(ValueError, match=r"out of shape \(2, 2\)"):
+            NATIVE.product(a, a.T, out)
+    square = np.arange(9, dtype="f4").reshape(3, 3)
+    expected = square @ square
+    assert NATIVE.product(square, square, out=square) is square  # the target among the operands
+    np.testing.assert_array_equal(square, expected)
+    for arguments in ((1, 0, 64), (1, 1, 16), ("a", 1, 64)):
+        with pytest.raises((ValueError, TypeError)):
+            NATIVE.set_blas(*arguments)
