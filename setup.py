@@ -38,7 +38,9 @@ class BuildNative(build_ext):
         made = build.build_runtime(folder)
         try:
             texts = importlib.import_module("chainrule.compile.catalogue").sources()
-        except ModuleNotFoundError:
+        except ModuleNotFoundError as error:
+            if error.name != "chainrule.compile.catalogue":
+                raise
             texts = {}
         if texts:
             made += build.build_catalogue(texts, folder)

@@ -24,7 +24,7 @@ _NAMES: dict[str, str] = {
         ["grad", "hessian", "jacobian", "jvp", "value_and_grad", "vjp"],
         "chainrule.autograd.transforms",
     ),
-    "capture": "chainrule.autograd.capture",
+    **dict.fromkeys(["capture", "show"], "chainrule.autograd.capture"),
     "check_gradients": "chainrule.autograd.check",
     "per_sample_gradients": "chainrule.diagnose.per_sample",
     "seed": "chainrule.array.random",
@@ -79,6 +79,7 @@ if TYPE_CHECKING:  # the same tables, in the form that type checkers and editors
     from chainrule.array.errors import StaleGraphError as StaleGraphError
     from chainrule.array.random import seed as seed
     from chainrule.autograd.capture import capture as capture
+    from chainrule.autograd.capture import show as show
     from chainrule.autograd.check import check_gradients as check_gradients
     from chainrule.autograd.context import enable_grad as enable_grad
     from chainrule.autograd.context import is_grad_enabled as is_grad_enabled

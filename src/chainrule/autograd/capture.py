@@ -24,9 +24,10 @@ from chainrule.autograd.context import state, structure
 from chainrule.autograd.tape import Variable
 from chainrule.autograd.watch import Watch
 from chainrule.compile.replay import Replay, replay
+from chainrule.compile.show import show_c, show_numpy
 from chainrule.compile.symbolic import CaptureError, Recorder, Symbolic
 
-__all__ = ["Captured", "CaptureError", "capture"]
+__all__ = ["CaptureError", "Captured", "capture", "show"]
 
 #: Replays that also run eagerly.
 _COMPARED = 2
@@ -162,6 +163,29 @@ class _Program:
         self.hosts = recorder.hosts
         self.replay: Replay = replay(recorder, arrays, name, spare)
         self.single = isinstance(result, _Leaf) and result.tensor
+
+    def text(self, numpy: bool = False) -> str:
+        """What runs, as C or as NumPy."""
+        r = self.replay
+        if numpy or r.layout is None:
+            return show_numpy(r)
+        names: dict[tuple[int, int, tuple[int, ...]], str] = {}
+        paths: dict[int, str] = {}
+        for m in self.modules:
+            for path, p in m.module.named_parameters():
+                paths.setdefault(id(p), path)
+        for leaf, _, _ in self.leaves:
+            path = paths.get(id(leaf), "")
+            owner, _, last = path.rpartition(".")
+            name = "_".join(filter(None, [last or "parameter", owner.replace(".", "_")]))
+            places = [(leaf._data, name, "parameters")]
+            if leaf._slot is not None:
+                places.append((leaf._slot, f"grad_{name}", "gradients"))
+            for a, own, whole in places:
+                k, offset, _ = r.recorder._place(a)
+                names.setdefault((k, 0, r.recorder.bases[k].shape), whole)
+                names[k, offset, a.shape] = own
+        return show_c(r, names, r.name)
 
     def holds(self) -> bool:
         """Whether the step is still the one that was captured."""
@@ -496,6 +520,42 @@ def _same_update(a: Any, b: Any, before: Any) -> bool:
         moved, apart = np.abs(a - before).sum(dtype=np.float64), np.abs(a - b)
         limit = 0.05 * moved + 1e-6 * np.abs(a).sum(dtype=np.float64)
         return bool(apart.sum(dtype=np.float64) <= limit)
+
+
+def show(step: Captured, numpy: bool = False, file: Any = None) -> None:
+    """Print a captured step: the C program that runs, or with `numpy` its NumPy form.
+
+    Arguments:
+        step: what `capture` gave, once it has been called; a `Trainer` shows its own with
+            ``show(trainer)``.
+        numpy: print the calls of NumPy and the kernels, as they run without a compiler.
+        file: where to, standard output by default.
+
+    Each block names the formulas it came from. Memory that lasts has the names of the parameters.
+
+    Raises:
+        RuntimeError: for a step that has not run yet, or that runs eagerly; it says why.
+
+    >>> import chainrule as cr
+    >>> @cr.capture
+    ... def double(x):
+    ...     return cr.ops.multiply(x, 2.0)
+    >>> x = double(np.ones(3))
+    >>> cr.show(double, numpy=True)
+    def double(x1):
+        t1, = multiply_(x1, 2.0)
+        return (t1,)
+    ...
+    """
+    if not isinstance(step, Captured):
+        step = getattr(step, "captured", step)
+    if not isinstance(step, Captured):
+        raise TypeError(f"show takes a captured step, not {type(step).__name__}: cr.capture(step)")
+    programs = list(step.programs())
+    if not programs:
+        why = step.reason or "it has not been called yet"
+        raise RuntimeError(f"there is no captured program of {step.__name__} to show: {why}")
+    print(programs[-1].text(numpy), end="", file=file)
 
 
 def capture(step: Callable[..., Any]) -> Captured:

@@ -511,8 +511,8 @@ def runtime_flags() -> tuple[str, ...] | None:
     import numpy as np
 
     headers = [Path(sysconfig.get_paths()["include"]), Path(np.get_include())]
-    if sys.implementation.name != "cpython" or sysconfig.get_config_var("Py_GIL_DISABLED"):
-        return None
+    if sys.implementation.name != "cpython" or "t" in getattr(sys, "abiflags", ""):
+        return None  # without the GIL ("t") there is no stable ABI, nor a guard for the plans
     if not ((headers[0] / "Python.h").is_file() and (headers[1] / "numpy").is_dir()):
         return None
     link = ("-undefined", "dynamic_lookup") if sys.platform == "darwin" else ()
@@ -567,12 +567,10 @@ def _built_runtime() -> Any | None:
 
 def _import(path: Path) -> ModuleType:
     from importlib.machinery import ExtensionFileLoader, ModuleSpec
-    from importlib.util import module_from_spec
 
     name = "chainrule.compile._native"
     loader = ExtensionFileLoader(name, str(path))
-    spec = ModuleSpec(name, loader, origin=str(path))
-    module = module_from_spec(spec)
+    module = loader.create_module(ModuleSpec(name, loader, origin=str(path)))
     loader.exec_module(module)
     sys.modules[name] = module
     return module

@@ -306,7 +306,7 @@ class Fusion:
         taken: set[str] = set()
 
         def fresh(e: Expr) -> Expr:
-            wish = g.hints.get(e, "t")
+            wish = "n" if e.op == "count" else g.hints.get(e, "t")
             name, n = wish, 1
             while name in taken:
                 n += 1

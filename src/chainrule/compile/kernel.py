@@ -90,6 +90,10 @@ class Kernel:
         """The NumPy text that runs for arrays of these shapes and one type."""
         return print_numpy(self._schedule([(tuple(s), np.dtype(dtype)) for s in shapes]))
 
+    def printed(self, signature: Signature) -> str:
+        """The NumPy text for a signature."""
+        return print_numpy(self._schedule(signature))
+
     def _schedule(self, signature: Signature) -> Schedule:
         if len(signature) != len(self.program.inputs):
             names = ", ".join(map(str, self.program.inputs))

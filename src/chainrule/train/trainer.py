@@ -133,7 +133,7 @@ class Trainer:
         self._first_epoch = 0
         self._running = _Running()
         self._place: Any = None  # the batch a step is on, for its errors
-        self._captured = Captured(
+        self.captured = Captured(
             self._step, quiet=True, also=[self.loss.source, *self.regularizers]
         )
 
@@ -348,7 +348,7 @@ class Trainer:
         if total_weight == 0:  # nobody counts
             return 0.0, 0.0
         self._place = batch
-        loss, self._running.output = self._captured(batch.x, batch.y, weight)
+        loss, self._running.output = self.captured(batch.x, batch.y, weight)
         self._place = None
         return float(loss), total_weight
 

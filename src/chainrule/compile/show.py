@@ -1,0 +1,261 @@
+"""A captured step as text: the C program that runs, put together so that a person can read it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from chainrule.compile.place import ARGUMENT, LIVE, RESULT, WORKSPACE, Instruction, Ref
+from chainrule.compile.replay import Replay
+
+__all__ = ["show_c", "show_numpy"]
+
+_C = {
+    "float32": "float", "float64": "double", "bool": "unsigned char", "int64": "int64_t",
+    "int32": "int32_t", "int16": "int16_t", "int8": "int8_t", "uint8": "uint8_t",
+    "uint16": "uint16_t", "uint32": "uint32_t", "uint64": "uint64_t",
+}  # fmt: skip
+
+
+#: A part of a live array.
+Place: TypeAlias = tuple[int, int, tuple[int, ...]]
+
+
+def show_c(replay: Replay, names: Mapping[Place, str], title: str) -> str:
+    """The C text of a captured step.
+
+    Arguments:
+        names: (number of a live array, first entry, shape) -> name.
+        title: the name of the step.
+    """
+    return _Text(replay, names, title).text()
+
+
+def show_numpy(replay: Replay) -> str:
+    """The NumPy text of a captured step: its calls, and the kernels that they call."""
+    parts = [replay.steps.source]
+    for name, kernel in replay.steps.kernels.items():
+        for signature in list(kernel._plans)[:1]:
+            source = kernel.printed(signature).replace("def ", f"def {name}_as_numpy: # ", 0)
+            parts.append(source)
+    return "\n".join(parts)
+
+
+class _Text:
+    def __init__(
+        self, replay: Replay, names: Mapping[Place, str], title: str
+    ) -> None:
+        assert replay.layout is not None
+        self.replay, self.layout = replay, replay.layout
+        self.graph = self.layout.graph
+        self.given, self.title = names, title
+        self.names: dict[tuple[Ref, str], str] = {}
+        self.taken = {"i", "j", "scratch", "workspace", "rows", "columns", title}
+        self.declared: list[str] = []
+        for i in self.layout.instructions:  # what the kernels call their own values
+            if i.text is not None:
+                self.taken.update(re.findall(r"\b[A-Za-z_]\w*", i.text.source))
+        self.arguments = [f"x{k + 1}" for k in range(len(replay.recorder.arguments))]
+        self.taken.update(self.arguments)
+
+    def text(self) -> str:
+        body = [line for i in self.layout.instructions for line in self.instruction(i)]
+        return "\n".join(
+            [
+                *self.head(),
+                f"void {self.title}({', '.join(self.parameters())})",
+                "{",
+                *(f"    {line}" for line in self.declared),
+                "",
+                *(f"    {line}".rstrip() for line in body),
+                "}",
+                "",
+            ]
+        )
+
+    # -- around it --------------------------------------------------------------------------------
+
+    def head(self) -> list[str]:
+        r = self.replay.recorder
+        shapes = [f"{n}: {_kind(a.shape, a.dtype)}" for n, a in zip(self.arguments, r.arguments, strict=True)]
+        results = [
+            f"result{k}: {_kind(shape, dtype)}" for k, (_, shape, dtype) in enumerate(self.layout.results)
+        ]
+        kernels = sum(i.kind == "kernel" for i in self.layout.instructions)
+        products = sum(i.kind == "product" for i in self.layout.instructions)
+        return [
+            f"/* {self.title}: {products} products and {kernels} kernels; "
+            f"{self.layout.workspace / 1024:.0f} KB of workspace",
+            f" * takes {', '.join(shapes)}",
+            f" * gives {', '.join(results) or 'nothing'}",
+            " * live[k] is memory that lasts: parameters, gradients, the state of the optimizer */",
+            "",
+        ]
+
+    def parameters(self) -> list[str]:
+        r = self.replay.recorder
+        found = [f"const {_C[str(a.dtype)]} *{n}" for n, a in zip(self.arguments, r.arguments, strict=True)]
+        found += [
+            f"{_C[str(np.dtype(dtype))]} *result{k}"
+            for k, (_, _, dtype) in enumerate(self.layout.results)
+        ]
+        return [*found, "void *const *live", "char *workspace", "void *scratch"]
+
+    # -- memory -----------------------------------------------------------------------------------
+
+    def name(
+        self, ref: Ref, dtype: Any, wish: str, shape: Any = None, owner: str = ""
+    ) -> str:
+        """The name of a place in memory, declared at first use."""
+        space, index, offset = ref
+        c = _C[str(np.dtype(dtype))]
+        size = np.dtype(dtype).itemsize
+        if space == ARGUMENT and offset == 0:
+            return self.arguments[index]
+        if space == RESULT and offset == 0:
+            return f"result{index}"
+        place = wish if space == WORKSPACE else tuple(shape or ())
+        key = (ref, f"{c} {place}")
+        if key in self.names:
+            return self.names[key]
+        if space == LIVE:
+            known = self.given.get((index, offset // size, tuple(shape or ())))
+            wish = known or (f"{owner}_{wish}" if owner else wish)
+            base = f"({c} *)live[{index}]" + (f" + {offset // size}" if offset else "")
+        elif space == WORKSPACE:
+            base = f"({c} *)(workspace + {offset})"
+        else:
+            base = f"{self.arguments[index] if space == ARGUMENT else f'result{index}'} + {offset // size}"
+        name = self.names[key] = self.fresh(wish)
+        about = f"  /* {_shape(shape)} */" if shape not in (None, ()) else ""
+        const = "const " if space == ARGUMENT else ""
+        self.declared.append(f"{const}{c} *{name} = {base};{about}")
+        return name
+
+    def fresh(self, wish: str) -> str:
+        wish = re.sub(r"\W", "_", wish) or "t"
+        name, n = wish, 0
+        while name in self.taken:
+            n += 1
+            name = f"{wish}{n}"
+        self.taken.add(name)
+        return name
+
+    def wish(self, e: Any) -> str:
+        return str(self.graph.hints.get(e, "t"))
+
+    # -- instructions -----------------------------------------------------------------------------
+
+    def instruction(self, i: Instruction) -> list[str]:
+        found: list[str] = getattr(self, f"_{i.kind}")(i)
+        return found
+
+    def _kernel(self, i: Instruction) -> list[str]:
+        assert i.text is not None
+        rows, columns, steps = i.details
+        group = i.node
+        pointers = []
+        for operand, ref in zip(i.text.operands, i.refs, strict=True):
+            place = self.value_at(ref, group)
+            wish = self.wish(place) if place is not None else operand.name
+            shape = self.graph.shapes.get(place) if place is not None else None
+            if place is not None and place.op == "count":
+                wish = "n"
+            owner = group.formulas[-1] if group.formulas else ""
+            known = wish if wish != "t" else operand.name
+            pointers.append(self.name(ref, operand.dtype, known, shape, owner))
+        lines = i.text.source.split("\n")
+        body = lines[next(k for k, line in enumerate(lines) if line == "{") + 1 :]
+        body = body[: max(k for k, line in enumerate(body) if line == "}")]
+        text = "\n".join(body)
+        text = re.sub(r"\boperand\[(\d+)\]", lambda m: pointers[int(m[1])], text)
+        text = re.sub(r"\*\((const )?\w+ \*\)(\w+);", r"*\2;", text)
+        text = re.sub(r"\bstep\[(\d+)\]", lambda m: str(steps[int(m[1])]), text)
+        text = re.sub(r"\brows\b", str(rows), text)
+        text = re.sub(r"\bcolumns\b", str(columns), text)
+        return ["", f"{{   /* {formulas(group.formulas)} */", *text.split("\n"), "}"]
+
+    def value_at(self, ref: Ref, group: Any) -> Any:
+        for e in (*group.operands, *group.outputs):
+            if self.layout.ref(e) == ref:
+                return e
+        return None
+
+    def _product(self, i: Instruction) -> list[str]:
+        ta, tb, m, n, k, lda, ldb, ldc, dtype = i.details
+        left, right = i.node.args
+        if ta:
+            left = left.args[0]
+        if tb:
+            right = right.args[0]
+        a = self.name(i.refs[0], dtype, self.wish(left), self.graph.shapes[left])
+        b = self.name(i.refs[1], dtype, self.wish(right), self.graph.shapes[right])
+        c = self.name(i.refs[2], dtype, self.wish(i.node), self.graph.shapes[i.node])
+        letter = "s" if dtype == np.float32 else "d"
+        trans = ["CblasTrans" if t else "CblasNoTrans" for t in (ta, tb)]
+        shown = f"{a}{'ᵀ' if ta else ''} {b}{'ᵀ' if tb else ''}"
+        return [
+            "",
+            f"/* {c} = {shown}: ({m}, {k}) ({k}, {n}) */",
+            f"cblas_{letter}gemm(CblasRowMajor, {trans[0]}, {trans[1]}, {m}, {n}, {k}, 1, "
+            f"{a}, {lda}, {b}, {ldb}, 0, {c}, {ldc});",
+        ]
+
+    def _copy(self, i: Instruction) -> list[str]:
+        size, shape, to, source = i.details
+        dtype = {1: np.bool_, 4: np.float32, 8: np.float64}[size]
+        a = self.name(i.refs[0], dtype, "t")
+        b = self.name(i.refs[1], dtype, "t")
+        letters = [f"i{k}" for k in range(len(shape))]
+        loops = "".join(
+            f"for (ptrdiff_t {v} = 0; {v} < {n}; {v}++) " for v, n in zip(letters, shape, strict=True)
+        )
+
+        def index(strides: Any) -> str:
+            terms = [
+                v if s == size else f"{s // size} * {v}" for v, s in zip(letters, strides, strict=True) if s
+            ]
+            return " + ".join(terms) or "0"
+
+        return ["", "/* copy */", f"{loops}{a}[{index(to)}] = {b}[{index(source)}];"]
+
+    def _several(self, i: Instruction) -> list[str]:
+        return [line for part in i.details for line in self._copy(part)]
+
+    def _random(self, i: Instruction) -> list[str]:
+        k, p, shape = i.details
+        mask = self.name(i.refs[0], np.bool_, "keep", shape)
+        return [
+            "",
+            f"/* {mask}: {math.prod(shape)} bits, true with probability {p:g}: Philox, draw {k} */",
+            f"random_bits({mask}, {math.prod(shape)}, {p!r}, {k});",
+        ]
+
+    def _host(self, i: Instruction) -> list[str]:
+        (function, _, _), kinds = i.details
+        names = [
+            self.name(ref, dtype, "t", shape) for ref, (dtype, shape) in zip(i.refs, kinds, strict=True)
+        ]
+        name = getattr(function, "__name__", "call").lstrip("_")
+        return ["", f"numpy_{name}({', '.join(names)});  /* done by NumPy */"]
+
+    def _finite(self, i: Instruction) -> list[str]:
+        name = self.name(i.refs[0], i.details[0], self.wish(i.node))
+        return ["", f"if (!isfinite(*{name}))", "    return;  /* the step itself runs, and says what is wrong */"]
+
+
+def formulas(names: list[str]) -> str:
+    """What a kernel computes, in a line."""
+    return ", ".join(dict.fromkeys(n.removesuffix("_") for n in names)) or "a constant"
+
+
+def _shape(shape: Any) -> str:
+    return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+
+
+def _kind(shape: Any, dtype: Any) -> str:
+    return f"{np.dtype(dtype)} {_shape(shape)}" if shape else str(np.dtype(dtype))
