@@ -37,9 +37,9 @@ class BuildNative(build_ext):
         build = importlib.import_module("chainrule.compile.build")
         made = build.build_runtime(folder)
         try:
-            texts = importlib.import_module("chainrule.compile.catalogue").sources()
+            texts = importlib.import_module("chainrule.train.catalogue").sources()
         except ModuleNotFoundError as error:
-            if error.name != "chainrule.compile.catalogue":
+            if error.name != "chainrule.train.catalogue":
                 raise
             texts = {}
         if texts:

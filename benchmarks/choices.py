@@ -140,7 +140,7 @@ def _values(result: Any) -> Any:
 
 def main() -> None:
     args = harness.options(__doc__, rounds=15).parse_args()
-    parts, data, neighbours = [], {}, harness.Neighbours()
+    parts, data, neighbours = [], {}, harness.Neighbours(args.patience)
     for choice in (
         masks(32, 100),
         masks(128, 512),

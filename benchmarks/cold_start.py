@@ -158,7 +158,7 @@ def run(
 def main() -> None:
     args = harness.options(__doc__, 10, PEERS).parse_args()
     peers = harness.chosen(PEERS, args.peers)
-    neighbours = harness.Neighbours()
+    neighbours = harness.Neighbours(args.patience)
     with tempfile.TemporaryDirectory() as folder, harness.installed() as env:
         commands = {}
         for p in peers:

@@ -132,7 +132,8 @@ def main() -> None:
     parser.add_argument("--cases", help="comma-separated: those of step.py, cold, scaling")
     args = parser.parse_args()
     wanted = args.cases.split(",") if args.cases else []
-    rounds = ["--rounds", str(args.rounds)]
+    patience = ["--patience", str(args.patience)]
+    rounds = ["--rounds", str(args.rounds), *patience]
     write = ["--write", str(args.write)] if args.write else []
     data: dict[str, Any] = {"times": {}}
     steps = [case for case in wanted if case not in ("cold", "scaling")]
@@ -144,7 +145,7 @@ def main() -> None:
         data["times"]["cold"] = {name: found["seconds"] for name, found in cold.items()}
     if "scaling" in wanted or not wanted:
         plot = ["--plot", str(args.write.with_name("scaling.svg"))] if args.write else []
-        run("scaling.py", *plot, *write)
+        run("scaling.py", *patience, *plot, *write)
     harness.publish(args, harness.section(f"{args.rounds} rounds", table(data)), data)
 
 

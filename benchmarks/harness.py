@@ -182,14 +182,32 @@ class Result:
 
 
 class Neighbours:
-    """How much of the machine's CPU time went to processes that are not measured."""
+    """How much of the machine's CPU time went to processes that are not measured.
 
-    def __init__(self) -> None:
+    `patience`: seconds to wait, over all measurements together, for others to become quiet.
+    """
+
+    def __init__(self, patience: float = 0.0) -> None:
         self.shares: list[float] = []
+        self.patience = patience
+
+    def _wait(self) -> None:
+        """Until others took less than a tenth of the time of three looks of 50 ms."""
+        calm = 0
+        while self.patience > 0 and calm < 3:
+            busy, start = _machine_ticks(), time.perf_counter()
+            time.sleep(0.05)
+            seconds = time.perf_counter() - start
+            if busy is None:
+                return
+            taken = (_machine_ticks() - busy) / os.sysconf("SC_CLK_TCK") / _cpus()
+            calm = calm + 1 if taken < 0.1 * seconds else 0
+            self.patience -= seconds
 
     @contextlib.contextmanager
     def watched(self, ticks: Callable[[], Any]) -> Iterator[None]:
         """Around one measurement; `ticks` gives the CPU time of what is measured."""
+        self._wait()
         start, busy, mine = time.perf_counter(), _machine_ticks(), ticks()
         yield
         if busy is not None and mine is not None:
@@ -358,7 +376,7 @@ def command() -> str:
         if skip:
             skip = ""
             continue
-        if name in ("--write", "--json", "--plot"):
+        if name in ("--write", "--json", "--plot", "--patience"):
             skip = "" if value else name
             continue
         if name == "--data":
@@ -420,6 +438,13 @@ def options(
     )
     if rounds is not None:
         parser.add_argument("--rounds", type=int, default=rounds, help=f"default {rounds}")
+        parser.add_argument(
+            "--patience",
+            type=float,
+            default=0.0,
+            metavar="SECONDS",
+            help="how long to wait in all while other processes are busy; 0",
+        )
     if peers:
         parser.add_argument(
             "--peers", help=f"comma-separated; of {', '.join(p.name for p in peers)}"

@@ -103,7 +103,7 @@ def megabytes(size: float) -> str:
 def main() -> int:
     args = harness.options(__doc__, 15, PEERS).parse_args()
     peers = harness.chosen(PEERS, args.peers)
-    neighbours = harness.Neighbours()
+    neighbours = harness.Neighbours(args.patience)
     with harness.installed() as env:
         commands = {p.name: importing(STATEMENTS[p.name], env) for p in peers}
         found = harness.interleave(commands, args.rounds, neighbours)

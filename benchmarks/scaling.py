@@ -135,7 +135,7 @@ def main() -> int:
     args = parser.parse_args()
     rows = harness.chosen(peers.ROWS, args.peers or DEFAULT)
     times: dict[str, Any] = {}
-    notes, neighbours = [], harness.Neighbours()
+    notes, neighbours = [], harness.Neighbours(args.patience)
     script = str(Path(__file__).with_name("step.py"))
     with harness.working(script, rows) as workers:
         for name, sweep in SWEEPS.items():

@@ -95,7 +95,7 @@ def main() -> int:
     wanted = args.cases.split(",") if args.cases else list(CASES)
     if unknown := [c for c in wanted if c not in CASES]:
         parser.error(f"no case {unknown[0]!r}; known are {', '.join(CASES)}")
-    results, neighbours = [], harness.Neighbours()
+    results, neighbours = [], harness.Neighbours(args.patience)
     chosen = harness.chosen(peers.ROWS, args.peers)
     with harness.working(os.path.abspath(__file__), chosen, args.cpus) as workers:
         for case in wanted:

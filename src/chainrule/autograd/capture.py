@@ -171,7 +171,7 @@ class _Program:
             return show_numpy(r)
         names: dict[tuple[int, int, tuple[int, ...]], str] = {}
         paths: dict[int, str] = {}
-        for m in self.modules:
+        for m in sorted(self.modules, key=lambda m: -sum(1 for _ in m.module.modules())):
             for path, p in m.module.named_parameters():
                 paths.setdefault(id(p), path)
         for leaf, _, _ in self.leaves:

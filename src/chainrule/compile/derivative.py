@@ -32,11 +32,7 @@ class Derivative:
 def derive(program: Program, wanted: Sequence[bool]) -> Derivative:
     """The vector-Jacobian product of `program` for the inputs marked in `wanted`."""
     ys, gs = fresh_symbols(program)
-    known = {
-        o: y
-        for o, y in zip(program.outputs, ys, strict=True)
-        if isinstance(o, Expr) and o.op != "input"
-    }
+    known = {o: y for o, y in zip(program.outputs, ys, strict=True) if keepable(o)}
     derived, sources = select(
         f"{program.name}_vjp",
         cotangents_of(program, gs, wanted),
@@ -44,6 +40,21 @@ def derive(program: Program, wanted: Sequence[bool]) -> Derivative:
         (("x", program.inputs), ("y", ys), ("g", gs)),
     )
     return Derivative(derived, sources)
+
+
+def keepable(e: Any) -> bool:
+    """Whether a derivative may read a value of the forward pass in place of computing it again.
+
+    Not a maximum of computed values: its derivative looks for the entries that equal it, and an
+    executor that rounds these another way than the forward pass did would find none.
+    """
+    if not isinstance(e, Expr) or e.op == "input":
+        return False
+    while e.op in ("call", "squeeze", "expand_dims"):
+        e = e.args[0]
+        if not isinstance(e, Expr):
+            return True
+    return e.op != "max" or e.args[0].op in ("input", "negative")
 
 
 def fresh_symbols(program: Program) -> tuple[list[Expr], list[Expr]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,32 @@ from chainrule.compile import build
 from chainrule.compile.place import Instruction, Layout
 from chainrule.compile.print_c import CText
 
-__all__ = ["Unfinished", "always", "available", "kernels", "matmul", "only_shipped", "plan", "prelude", "shipped", "texts_of"]
+__all__ = ["Unfinished", "always", "available", "collecting", "kernels", "matmul", "only_shipped", "plan", "prelude", "shipped", "texts_of"]
 
 _lock = threading.Lock()
 _known: dict[str, int] = {}
 _LARGE = 1 << 16  # multiplications and entries from which a plan lets other threads run
 
 
+#: While a catalogue is made: the texts of the kernels that would be built.
+_collected: dict[str, str] | None = None
+
+
+@contextlib.contextmanager
+def collecting() -> Iterator[dict[str, str]]:
+    """Inside the block no native code runs; the texts of all kernels it would need are collected,
+    by name."""
+    global _collected
+    _collected = {}
+    try:
+        yield _collected
+    finally:
+        _collected = None
+
+
 def available() -> bool:
     """Whether plans can run as native code here."""
-    return build.enabled() and build.runtime() is not None
+    return _collected is not None or (build.enabled() and build.runtime() is not None)
 
 
 @functools.cache
@@ -82,7 +99,7 @@ def matmul(a: Any, b: Any) -> Any:
 
 def always() -> bool:
     """Whether every kernel is built, also for small arrays: CHAINRULE_NATIVE=always."""
-    return os.environ.get("CHAINRULE_NATIVE") == "always"
+    return _collected is not None or os.environ.get("CHAINRULE_NATIVE") == "always"
 
 
 def only_shipped() -> bool:
@@ -113,11 +130,14 @@ def plan(
         keys: the number of the live array that holds the keys of random draws.
         spare: build no kernels where the work is small.
     """
+    texts = texts_of(layout)
+    if _collected is not None:
+        _collected.update((t.name, t.source) for t in texts)
+        return None
     native = build.runtime()
     if native is None:
         return None
     work = sum(_work(i) for i in layout.instructions)
-    texts = texts_of(layout)
     if not shipped(texts) and ((spare and work < _LARGE and not always()) or only_shipped()):
         return None
     addresses = kernels(texts)

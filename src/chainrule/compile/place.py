@@ -404,7 +404,7 @@ class Layout:
             for j, o in enumerate(operands):
                 if o == r and self.bytes(group.operands[j]) == self.bytes(group.outputs[k]):
                     into[k] = j
-        text = print_c(low, into)
+        text = print_c(low, into, group.space)
         refs = operands + [r for k, r in enumerate(outputs) if k not in into]
         rows, columns = math.prod(group.space[:-1]), group.space[-1] if group.space else 1
         if text.flat:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chainrule.compile.derivative import Source, cotangents_of, fresh_symbols, select
+from chainrule.compile.derivative import Source, cotangents_of, fresh_symbols, keepable, select
 from chainrule.compile.expression import Expr, Program, walk
 from chainrule.compile.trace import symbol
 
@@ -76,7 +76,7 @@ def plan(program: Program, wanted: Sequence[bool]) -> Plan | None:
     known: dict[Expr, Expr] = {
         o: y
         for o, y in zip(program.outputs, ys, strict=True)
-        if isinstance(o, Expr) and o.op != "input"
+        if keepable(o)
     }
     kept: list[Expr] = []
     stack: list[Expr] = [c for c in reversed(cotangents) if isinstance(c, Expr)]
@@ -86,7 +86,7 @@ def plan(program: Program, wanted: Sequence[bool]) -> Plan | None:
         if e in seen or e in known or e.op == "input":
             continue
         seen.add(e)
-        if e in forward and e.op in EXPENSIVE:
+        if e in forward and e.op in EXPENSIVE and keepable(e):
             kept.append(e)
         else:
             stack.extend(a for a in reversed(_read(e)) if isinstance(a, Expr))

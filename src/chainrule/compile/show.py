@@ -54,6 +54,7 @@ class _Text:
         self.graph = self.layout.graph
         self.given, self.title = names, title
         self.names: dict[tuple[Ref, str], str] = {}
+        self.current: dict[Ref, str] = {}
         self.taken = {"i", "j", "scratch", "workspace", "rows", "columns", title}
         self.declared: list[str] = []
         for i in self.layout.instructions:  # what the kernels call their own values
@@ -108,9 +109,24 @@ class _Text:
     # -- memory -----------------------------------------------------------------------------------
 
     def name(
-        self, ref: Ref, dtype: Any, wish: str, shape: Any = None, owner: str = ""
+        self,
+        ref: Ref,
+        dtype: Any,
+        wish: str,
+        shape: Any = None,
+        owner: str = "",
+        writes: bool = False,
     ) -> str:
-        """The name of a place in memory, declared at first use."""
+        """The name of a place in memory, declared at first use; in the workspace it is that of what
+        was written there last."""
+        if ref[0] == WORKSPACE:
+            if not writes and ref in self.current:
+                return self.current[ref]
+            name = self.current[ref] = self.place(ref, dtype, wish, shape, owner)
+            return name
+        return self.place(ref, dtype, wish, shape, owner)
+
+    def place(self, ref: Ref, dtype: Any, wish: str, shape: Any, owner: str) -> str:
         space, index, offset = ref
         c = _C[str(np.dtype(dtype))]
         size = np.dtype(dtype).itemsize
@@ -118,7 +134,7 @@ class _Text:
             return self.arguments[index]
         if space == RESULT and offset == 0:
             return f"result{index}"
-        place = wish if space == WORKSPACE else tuple(shape or ())
+        place = (wish if space == WORKSPACE else "", tuple(shape or ()))
         key = (ref, f"{c} {place}")
         if key in self.names:
             return self.names[key]
@@ -167,7 +183,9 @@ class _Text:
                 wish = "n"
             owner = group.formulas[-1] if group.formulas else ""
             known = wish if wish != "t" else operand.name
-            pointers.append(self.name(ref, operand.dtype, known, shape, owner))
+            if operand.written and known.startswith("out"):
+                known = {"full": "d" if owner.endswith("_vjp") else "y"}.get(operand.layout, "t")
+            pointers.append(self.name(ref, operand.dtype, known, shape, owner, operand.written))
         lines = i.text.source.split("\n")
         body = lines[next(k for k, line in enumerate(lines) if line == "{") + 1 :]
         body = body[: max(k for k, line in enumerate(body) if line == "}")]
@@ -194,7 +212,7 @@ class _Text:
             right = right.args[0]
         a = self.name(i.refs[0], dtype, self.wish(left), self.graph.shapes[left])
         b = self.name(i.refs[1], dtype, self.wish(right), self.graph.shapes[right])
-        c = self.name(i.refs[2], dtype, self.wish(i.node), self.graph.shapes[i.node])
+        c = self.name(i.refs[2], dtype, self.wish(i.node), self.graph.shapes[i.node], "", True)
         letter = "s" if dtype == np.float32 else "d"
         trans = ["CblasTrans" if t else "CblasNoTrans" for t in (ta, tb)]
         shown = f"{a}{'ᵀ' if ta else ''} {b}{'ᵀ' if tb else ''}"
@@ -208,7 +226,7 @@ class _Text:
     def _copy(self, i: Instruction) -> list[str]:
         size, shape, to, source = i.details
         dtype = {1: np.bool_, 4: np.float32, 8: np.float64}[size]
-        a = self.name(i.refs[0], dtype, "t")
+        a = self.name(i.refs[0], dtype, "t", None, "", True)
         b = self.name(i.refs[1], dtype, "t")
         letters = [f"i{k}" for k in range(len(shape))]
         loops = "".join(
@@ -228,7 +246,7 @@ class _Text:
 
     def _random(self, i: Instruction) -> list[str]:
         k, p, shape = i.details
-        mask = self.name(i.refs[0], np.bool_, "keep", shape)
+        mask = self.name(i.refs[0], np.bool_, "keep", shape, "", True)
         return [
             "",
             f"/* {mask}: {math.prod(shape)} bits, true with probability {p:g}: Philox, draw {k} */",

@@ -14,7 +14,7 @@ from typing import Any, Concatenate, Generic, ParamSpec
 
 import numpy as np
 
-from chainrule.array.abstract import AbstractArray, as_array, is_array
+from chainrule.array.abstract import AbstractArray, as_array
 from chainrule.array.dtypes import float_dtype, is_float
 from chainrule.array.namespace import NUMPY
 from chainrule.array.primitives import PRIMITIVES
@@ -24,11 +24,14 @@ from chainrule.compile.derivative import derive
 from chainrule.compile.expression import SYMBOLS, Expr, Program, make, walk
 from chainrule.compile.kernel import Kernel
 from chainrule.compile.residuals import Plan, plan
+from chainrule.compile.symbolic import Symbolic
 from chainrule.compile.trace import trace
 
 __all__ = ["FORMULAS", "Compiled", "Formula", "formula"]
 
 P = ParamSpec("P")
+#: Arrays that go to a kernel as they are, not those of a subclass.
+_DIRECT = frozenset({np.ndarray, Symbolic})
 _ARRAYS = (Variable, np.ndarray, np.generic, AbstractArray, Expr)
 
 #: Every formula of the library by name, for tests, documentation and files.
@@ -82,7 +85,9 @@ class Compiled(Op):
             raw.append(a)
         if state.recorder is not None:
             raw = state.recorder.take(args, raw)
-        kinds = tuple([(a.dtype, a.ndim > 0) if is_array(a) else type(a) for a in raw])
+        kinds = tuple(
+            [(a.dtype, a.ndim > 0) if type(a) in _DIRECT else type(a) for a in raw]
+        )
         if kinds not in self._clean:
             cast = self._cast(args, raw)
             if cast is not None:

@@ -1,0 +1,164 @@
+"""Which kernels the package is shipped with: those of the library's formulas and of training the
+usual dense networks.
+
+The kernels are not listed. The library does what its users do, on a few numbers, and what it would
+have built is collected. A kernel's text depends on formulas, types and layouts, not on sizes, so
+one step of one small network stands for those of every size.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from chainrule import nn, ops, optim
+from chainrule.array.random import Stream, use_stream
+from chainrule.autograd.capture import Captured
+from chainrule.autograd.context import no_grad
+from chainrule.compile import native
+from chainrule.ops.formula import FORMULAS
+from chainrule.ops.tensor import tensor
+from chainrule.train.trainer import Trainer
+
+__all__ = ["sources"]
+
+_ACTIVATIONS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("relu", {}), ("tanh", {}), ("sigmoid", {}), ("gelu", {}), ("gelu", {"approximate": "tanh"}),
+    ("silu", {}), ("elu", {}), ("selu", {}), ("leaky_relu", {}), ("softplus", {}),
+)  # fmt: skip
+_LOSSES = ("mse", "l1", "huber", "bce", "bce_with_logits", "cross_entropy", "nll")
+
+
+def sources() -> dict[str, str]:
+    """The text of every kernel, by the name of its function."""
+    with (
+        native.collecting() as found,
+        use_stream(Stream(0)),
+        np.errstate(all="ignore"),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        for work in _works():
+            with contextlib.suppress(NotImplementedError):
+                work()
+        return dict(found)
+
+
+def _works() -> Iterator[Callable[[], Any]]:
+    for dtype in (np.float32, np.float64):
+        yield from (lambda f=f, d=dtype: _formula(f, d) for f in FORMULAS.values())
+        yield lambda d=dtype: _arithmetic(d)
+    for dtype, (name, options) in itertools.product((np.float32, np.float64), _ACTIVATIONS):
+        yield lambda n=name, o=options, d=dtype: _layer(n, o, d)
+    for name, options in _ACTIVATIONS:
+        yield lambda n=name, o=options: _network(n, o, 0.0)
+        yield lambda n=name, o=options: _network(n, o, 0.2)
+    for loss, weighted in itertools.product(_LOSSES, (False, True)):
+        yield lambda k=loss, w=weighted: _fit(k, w)
+    for optimizer in _optimizers():
+        yield lambda o=optimizer: _fit("cross_entropy", False, o)
+    for more in ({"clip_norm": 1.0}, {"clip_value": 1.0}, {"accumulate": 2}):
+        yield lambda m=more: _fit("cross_entropy", False, "adam", **m)
+
+
+def _rows(dtype: Any, columns: int = 4, rows: int = 6) -> Any:
+    return np.linspace(-2, 2, rows * columns).reshape(rows, columns).astype(dtype)
+
+
+def _formula(f: Any, dtype: Any) -> None:
+    """A formula, and its gradient."""
+    xs = [tensor(np.abs(_rows(dtype)) + 0.1, requires_grad=True) for _ in f.arrays]
+    with no_grad():
+        f(*xs)
+    f(*xs).sum().backward()
+
+
+def _arithmetic(dtype: Any) -> None:
+    """What operators and reductions compute, in the layouts of a network."""
+    x, y = tensor(_rows(dtype), requires_grad=True), tensor(_rows(dtype), requires_grad=True)
+    row, column = tensor(x._data[:1], requires_grad=True), tensor(x._data[:, :1], requires_grad=True)
+    number = np.asarray(2.0, dtype)
+    for other in (y, row, column, number, 2.0):
+        for f in (ops.add, ops.subtract, ops.multiply, ops.divide, ops.maximum, ops.minimum):
+            f(x, other).sum().backward()
+    for f in (ops.exp, ops.log, ops.sqrt, ops.abs, ops.square, ops.negative):
+        f(ops.square(x) + 0.5).sum().backward()
+    for axis, keepdims in itertools.product((None, 0, -1), (False, True)):
+        for f in (ops.sum, ops.mean, ops.max):
+            f(x, axis=axis, keepdims=keepdims).sum().backward()
+    (x**2).mean().backward()
+
+
+def _layer(name: str, options: dict[str, Any], dtype: Any) -> None:
+    """A dense layer with its activation, recorded and not."""
+    x, f = tensor(_rows(dtype), requires_grad=True), FORMULAS[name]
+    for bias in (True, False):
+        layer = nn.Dense(4, 3, bias=bias)
+        layer.to(dtype)
+        ops.dense(x, layer.weight, layer.bias, f, **options).sum().backward()
+        ops.dense(x, layer.weight, layer.bias).sum().backward()
+        with no_grad():
+            ops.dense(x, layer.weight, layer.bias, f, **options)
+
+
+def _network(name: str, options: dict[str, Any], p: float) -> None:
+    """Training steps of a network with this activation, and its predictions."""
+    layers: list[Any] = []
+    for a, b in ((4, 5), (5, 6)):
+        layers += [nn.Dense(a, b), nn.Activation(FORMULAS[name], **options)]
+        layers += [nn.Dropout(p)] if p else []
+    model = nn.Sequential(*layers, nn.Dense(6, 3))
+    x, y = _rows(np.float32), np.arange(6) % 3
+    trainer = Trainer(model, seed=0)
+    trainer.fit((x, y), epochs=1, batch_size=6, shuffle=False)
+    trainer.predict(x)
+    with no_grad():
+        model(x)
+        ops.softmax(model(x))
+    optimizer = optim.Adam(model.parameters())
+
+    def step(x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        loss = ops.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    Captured(step, quiet=True)(x, y)
+    step(x, y)
+
+
+def _fit(loss: str, weighted: bool, optimizer: Any = "adam", **more: Any) -> None:
+    """Training with a loss, an optimizer, weights."""
+    classes = loss in ("cross_entropy", "nll")
+    x = _rows(np.float32)
+    width = 3 if classes else 1
+    y = np.arange(6) % 3 if classes else (np.arange(6) % 2).astype(np.float32)[:, None]
+    last = {"nll": [nn.LogSoftmax()], "bce": [nn.Sigmoid()]}.get(loss, [])
+    model = nn.Sequential(nn.Dense(4, 5), nn.ReLU(), nn.Dense(5, width), *last)
+    trainer = Trainer(model, loss=loss, optimizer=optimizer, metrics=[], seed=0, **more)
+    weight = np.ones(6, np.float32) if weighted else None
+    trainer.fit((x, y), epochs=1, batch_size=6, shuffle=False, sample_weight=weight)
+    trainer.evaluate((x, y), sample_weight=weight)
+    for reduction in ("sum", "none"):
+        if not classes and loss != "bce":
+            f: Any = getattr(ops, {"bce_with_logits": "binary_cross_entropy_with_logits"}.get(loss, f"{loss}_loss"))
+            z = tensor(_rows(np.float32), requires_grad=True)
+            f(z, _rows(np.float32), reduction=reduction).sum().backward()
+
+
+def _optimizers() -> Iterator[Any]:
+    yield from ("adam", "adamw", "sgd")
+    yield optim.Adam(lr=1e-3, weight_decay=1e-2)
+    yield optim.Adam(lr=1e-3, amsgrad=True)
+    yield optim.AdamW(lr=1e-3, weight_decay=0.0)
+    yield optim.SGD(lr=0.1, weight_decay=1e-4)
+    yield optim.SGD(lr=0.1, momentum=0.9)
+    yield optim.SGD(lr=0.1, momentum=0.9, weight_decay=1e-4)
+    yield optim.SGD(lr=0.1, momentum=0.9, nesterov=True)
+    yield optim.SGD(lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4)
