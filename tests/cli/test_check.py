@@ -138,6 +138,9 @@ def test_the_table_is_written_between_the_markers_of_a_page(run: Run, tmp_path: 
     assert text.endswith("|\n\n<!-- exhaustive:end -->\nafter\n")
     assert "| sqrt | NumPy | 0.500 |" in text
     assert "old" not in text
+    assert run("check", "--exhaustive", "--only", "exp", "--write", page).code == 0
+    names = [line.split()[1] for line in page.read_text().splitlines() if line.startswith("| ")]
+    assert names == ["primitive", *["sqrt"] * (len(names) // 2), *["exp"] * (len(names) // 2)]
     page.write_text("no markers\n")
     result = run("check", "--exhaustive", "--write", page)
     assert result.code == 2

@@ -3,9 +3,8 @@
 A replay computes what the step computed when it was captured, from the present values of its
 arguments, of parameters, of optimizer state and of random streams. Everything else that the step
 read is as it was: numbers, branches, lists of layers. Before each replay a few comparisons find out
-whether the captured step still is the step (shapes and types of the arguments, the same parameter
-arrays, gradients where they were, the modules unchanged). If not, it is captured anew. The first
-two replays also run eagerly, and their results are compared.
+whether the captured step still is the step (see `chainrule.autograd.program`). If not, it is
+captured anew. The first two replays also run eagerly, and their results are compared.
 """
 
 from __future__ import annotations
@@ -13,19 +12,15 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from chainrule.array.abstract import AbstractArray
-from chainrule.array.random import default_stream
-from chainrule.autograd.context import state, structure
+from chainrule.autograd.context import state
+from chainrule.autograd.program import Program, StepRecorder, arrays_in, tree
 from chainrule.autograd.tape import Variable
 from chainrule.autograd.watch import Watch
-from chainrule.compile.replay import Replay, replay
-from chainrule.compile.show import show_c, show_numpy
-from chainrule.compile.symbolic import CaptureError, Recorder, Symbolic
+from chainrule.compile.symbolic import CaptureError, Symbolic
 
 __all__ = ["CaptureError", "Captured", "capture", "show"]
 
@@ -35,286 +30,6 @@ _COMPARED = 2
 _MOST = 32
 #: Programs for one signature, such as with gradients from before and without.
 _MOST_OF_ONE = 4
-#: Attributes of modules that say nothing about what they compute.
-_OWN = frozenset({"_plan", "_replayed"})
-
-
-class StepRecorder(Recorder):
-    """A recorder that also knows of parameters, modules and random streams."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        #: id -> (leaf, its array, gradient, version, whether it is trained), as they were
-        self.leaves: dict[int, tuple[Any, Any, Any, int, bool]] = {}
-        #: ids of leaves whose gradient the step forgets before it reads it
-        self.reset: set[int] = set()
-        #: ids of leaves whose gradient of before the step reads
-        self.read_before: set[int] = set()
-        self.modules: dict[int, Any] = {}
-
-    def take(self, args: Sequence[Any], raw: Sequence[Any]) -> list[Any]:
-        """The arrays of an operation's arguments, symbolic all of them."""
-        frame = state.frame
-        while frame is not None:
-            self.modules.setdefault(id(frame.module), frame.module)
-            frame = frame.parent
-        for a in args:
-            if isinstance(a, Variable) and a._node is None:
-                self.touch(a)
-        return [self.of(r) for r in raw]
-
-    def touch(self, leaf: Any, reads: bool = False, resets: bool = False) -> None:
-        """Remember a leaf as it was before the step changed it.
-
-        `reads`: its gradient is read now; `resets`: it is forgotten.
-        """
-        if resets and id(leaf) not in self.read_before:
-            self.reset.add(id(leaf))
-        if reads and id(leaf) not in self.reset:
-            self.read_before.add(id(leaf))
-        if id(leaf) not in self.leaves and not isinstance(leaf._data, AbstractArray):
-            known = (leaf, leaf._data, leaf._grad, leaf._version, leaf.requires_grad)
-            self.leaves[id(leaf)] = known
-
-    def bernoulli(self, path: str, shape: Any, p: float) -> Any:  # type: ignore[override]
-        """A mask from the current stream; each replay draws the next one."""
-
-        def draw() -> Any:
-            return default_stream().bernoulli(path, shape, p)
-
-        return super().bernoulli(draw, shape, p, path)
-
-    def zero(self, leaf: Any) -> None:
-        """The gradient of a leaf becomes zero in its place."""
-        self.put(leaf._grad, self.constant(0, leaf._data.shape, leaf._data.dtype))
-
-    def restore(self) -> None:
-        """Leaves as they were."""
-        for leaf, data, grad, version, _ in self.leaves.values():
-            leaf._data, leaf._grad = data, grad
-            if leaf._version != version:  # only parameters count versions
-                leaf._version = version
-
-
-@dataclass
-class _Module:
-    """What a captured step knew of a module."""
-
-    module: Any
-    seen: dict[str, Any]
-
-    @classmethod
-    def of(cls, module: Any) -> _Module:
-        return cls(module, {k: v for k, v in module.__dict__.items() if k not in _OWN})
-
-    def same(self) -> bool:
-        now = self.module.__dict__
-        return (
-            not self.module._hooks
-            and sum(k not in _OWN for k in now) == len(self.seen)
-            and all(k in now and now[k] is v for k, v in self.seen.items())
-        )
-
-
-class _Program:
-    """A captured step for one signature."""
-
-    def __init__(
-        self,
-        recorder: StepRecorder,
-        positions: Sequence[int],
-        static: Sequence[tuple[int, Any]],
-        result: Any,
-        arrays: list[Any],
-        watch: Watch,
-        enabled: bool,
-        name: str,
-        spare: bool,
-    ) -> None:
-        self.positions = list(positions)
-        self.static = list(static)
-        self.result, self.enabled = result, enabled
-        self.checked = 0
-        self.leaves = [
-            (leaf, data, trained) for leaf, data, _, _, trained in recorder.leaves.values()
-        ]
-        self.gradients = [
-            (leaf, grad)
-            for k, (leaf, _, grad, _, _) in recorder.leaves.items()
-            if k in recorder.read_before
-        ]
-        self.finals: list[tuple[Any, Any, int]] = []
-        for leaf, _, grad, version, _ in recorder.leaves.values():
-            end = leaf._grad
-            if isinstance(end, Variable):
-                end = end._data
-            if isinstance(end, Symbolic):  # a gradient outside any optimizer gets memory here
-                kept = np.zeros(end.shape, end.dtype)
-                recorder.put(kept, end)
-                end = kept
-            if end is not grad or leaf._version != version or id(leaf) in recorder.reset:
-                self.finals.append((leaf, end, leaf._version - version))
-        roots = {id(m): m for m in recorder.modules.values()}
-        below = {id(m): m for r in roots.values() for m in r.modules()}
-        self.modules = [_Module.of(m) for m in below.values()]
-        self.hooked = any(m._hooks for m in below.values())
-        self.version = structure.version
-        self.watch = watch
-        self.hosts = recorder.hosts
-        self.replay: Replay = replay(recorder, arrays, name, spare)
-        self.single = isinstance(result, _Leaf) and result.tensor
-
-    def text(self, numpy: bool = False) -> str:
-        """What runs, as C or as NumPy."""
-        r = self.replay
-        if numpy or r.layout is None:
-            return show_numpy(r)
-        names: dict[tuple[int, int, tuple[int, ...]], str] = {}
-        paths: dict[int, str] = {}
-        for m in sorted(self.modules, key=lambda m: -sum(1 for _ in m.module.modules())):
-            for path, p in m.module.named_parameters():
-                paths.setdefault(id(p), path)
-        for leaf, _, _ in self.leaves:
-            path = paths.get(id(leaf), "")
-            owner, _, last = path.rpartition(".")
-            name = "_".join(filter(None, [last or "parameter", owner.replace(".", "_")]))
-            places = [(leaf._data, name, "parameters")]
-            if leaf._slot is not None:
-                places.append((leaf._slot, f"grad_{name}", "gradients"))
-            for a, own, whole in places:
-                k, offset, _ = r.recorder._place(a)
-                names.setdefault((k, 0, r.recorder.bases[k].shape), whole)
-                names[k, offset, a.shape] = own
-        return show_c(r, names, r.name)
-
-    def holds(self) -> bool:
-        """Whether the step is still the one that was captured."""
-        if state.enabled is not self.enabled or not self.watch.same():
-            return False
-        for leaf, data, trained in self.leaves:
-            if leaf._data is not data or leaf.requires_grad is not trained:
-                return False
-        for leaf, grad in self.gradients:
-            if leaf._grad is not grad:
-                return False
-        if structure.version != self.version:
-            if not all(m.same() for m in self.modules):
-                return False
-            self.version = structure.version
-        return True
-
-    def run(self, args: Sequence[Any]) -> Any:
-        """The step's result, or NotImplemented where it must be captured anew or run eagerly."""
-        arrays = []
-        if len(args) != len(self.positions) + len(self.static):
-            return NotImplemented
-        for k, value in self.static:
-            if args[k] is not value and not _equal(args[k], value):
-                return NotImplemented
-        for k in self.positions:
-            a = args[k]
-            arrays.append(a._data if isinstance(a, Variable) else a)
-        if not self.holds():
-            return NotImplemented
-        for prepare, _ in self.hosts:
-            if not prepare():
-                return NotImplemented
-        outputs = self.replay.run(*arrays)
-        if outputs is NotImplemented:
-            return outputs
-        for _, commit in self.hosts:
-            commit()
-        for leaf, grad, steps in self.finals:
-            leaf._grad = grad
-            leaf._version += steps
-        if self.single:
-            return Variable._wrap(outputs[0])
-        return self.result.build(outputs)
-
-    def try_out(self, args: Sequence[Any]) -> Any:
-        """The outputs of a replay whose effects are undone, and memory before and after it."""
-        if not self.holds() or not all(prepare() for prepare, _ in self.hosts):
-            return None
-        before = [w.copy() for w in self.replay.written]
-        stream = default_stream()
-        draws = stream.state()
-        raw = [args[k]._data if isinstance(args[k], Variable) else args[k] for k in self.positions]
-        outputs = self.replay.run(*raw)
-        if outputs is NotImplemented:
-            return None
-        after = [w.copy() for w in self.replay.written]
-        for w, b in zip(self.replay.written, before, strict=True):
-            np.copyto(w, b)
-        stream.load_state(draws)
-        return outputs, before, after
-
-
-    def settle(self, outputs: Any, after: list[Any]) -> Any:
-        """Make a replay that was tried out the one that counts, after the same step ran eagerly."""
-        for w, a in zip(self.replay.written, after, strict=True):
-            np.copyto(w, a)
-        for leaf, grad, _ in self.finals:
-            leaf._grad = grad
-        return self.result.build(outputs)
-
-
-class _Tree:
-    """The structure of a step's result."""
-
-    def build(self, outputs: Sequence[Any]) -> Any:
-        raise NotImplementedError
-
-
-class _Leaf(_Tree):
-    def __init__(self, number: int, tensor: bool) -> None:
-        self.number, self.tensor = number, tensor
-
-    def build(self, outputs: Sequence[Any]) -> Any:
-        a = outputs[self.number]
-        return Variable._wrap(a) if self.tensor else a
-
-
-class _Constant(_Tree):
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def build(self, outputs: Sequence[Any]) -> Any:
-        return self.value
-
-
-class _Branch(_Tree):
-    def __init__(self, make: Callable[[Any], Any], children: list[_Tree]) -> None:
-        self.make, self.children = make, children
-
-    def build(self, outputs: Sequence[Any]) -> Any:
-        return self.make([c.build(outputs) for c in self.children])
-
-
-def _tree(value: Any, arrays: list[Any]) -> _Tree:
-    """The structure of `value`; its arrays are appended to `arrays`."""
-    if isinstance(value, Variable | AbstractArray | np.ndarray):
-        arrays.append(value._data if isinstance(value, Variable) else value)
-        return _Leaf(len(arrays) - 1, isinstance(value, Variable))
-    if isinstance(value, dict):
-        keys = list(value)
-        children = [_tree(v, arrays) for v in value.values()]
-        return _Branch(lambda vs: dict(zip(keys, vs, strict=True)), children)
-    if isinstance(value, tuple | list):
-        kind: Any = type(value)
-        make = kind if kind in (tuple, list) else lambda vs: kind(*vs)
-        return _Branch(make, [_tree(v, arrays) for v in value])
-    return _Constant(value)
-
-
-def _raw(value: Any) -> list[Any]:
-    arrays: list[Any] = []
-    _tree(value, arrays)
-    return arrays
-
-
-def _equal(a: Any, b: Any) -> bool:
-    plain = (int, float, bool, str, bytes, type(None), tuple)
-    return type(a) is type(b) and isinstance(a, plain) and a == b
 
 
 class Captured:
@@ -341,8 +56,8 @@ class Captured:
         self.reason: str | None = None
         self._quiet = quiet
         #: of each signature: programs that hold under different conditions; None: it runs eagerly
-        self._programs: dict[Any, list[_Program] | None] = {}
-        self._last: _Program | None = None
+        self._programs: dict[Any, list[Program] | None] = {}
+        self._last: Program | None = None
         functools.update_wrapper(self, step, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -381,7 +96,7 @@ class Captured:
         self._programs[key] = None if made is None else [*known, made]
         return self.step(*args) if made is None else self._compared(key, made, args)
 
-    def _captured(self, args: tuple[Any, ...]) -> _Program | None:
+    def _captured(self, args: tuple[Any, ...]) -> Program | None:
         """The program of the step for these arguments; None where it cannot be captured."""
         recorder = StepRecorder()
         positions, static, given = [], [], list(args)
@@ -399,14 +114,14 @@ class Captured:
         try:
             result = self.step(*given)
             arrays: list[Any] = []
-            tree = _tree(result, arrays)
+            shape = tree(result, arrays)
             arrays = [recorder.of(a) for a in arrays]
             name = getattr(self.step, "__name__", "step")
             if (changed := watch.changed()) is not None:
                 raise CaptureError(f"it changes {changed}, which a replay would not")
             watch = Watch([self.step, *self._also, *_forwards(recorder.modules.values())])
-            program = _Program(
-                recorder, positions, static, tree, arrays, watch, state.enabled, name, self._spare
+            program = Program(
+                recorder, positions, static, shape, arrays, watch, state.enabled, name, self._spare
             )
             if state.changes != changes:
                 raise CaptureError("it sets an attribute of a module, which a replay would not")
@@ -423,7 +138,7 @@ class Captured:
             recorder.restore()
         return program
 
-    def _compared(self, key: Any, program: _Program, args: tuple[Any, ...]) -> Any:
+    def _compared(self, key: Any, program: Program, args: tuple[Any, ...]) -> Any:
         """Run eagerly, and replay beside it from the same state; what the replay gave stays."""
         with np.errstate(all="ignore"):
             tried = program.try_out(args)
@@ -431,7 +146,7 @@ class Captured:
         if tried is None:
             return result
         outputs, before, written = tried
-        eager = [np.asarray(a) for a in _raw(result)]
+        eager = [np.asarray(a) for a in arrays_in(result)]
         updates = zip(program.replay.written, before, written, strict=True)
         if not (
             all(_close(a, b) for a, b in zip(eager, outputs, strict=True))
@@ -451,7 +166,9 @@ class Captured:
         if not self._quiet:
             name = getattr(self.step, "__name__", "step")
             warnings.warn(
-                f"{name} cannot be captured and runs eagerly: {reason}", RuntimeWarning, stacklevel=5
+                f"{name} cannot be captured and runs eagerly: {reason}",
+                RuntimeWarning,
+                stacklevel=5,
             )
 
     def __reduce__(self) -> Any:
@@ -459,7 +176,7 @@ class Captured:
             return type(None), ()
         raise TypeError("a captured step cannot be copied or pickled; capture its function again")
 
-    def programs(self) -> Iterator[_Program]:
+    def programs(self) -> Iterator[Program]:
         """The captured programs, the latest last."""
         return (p for known in self._programs.values() for p in known or ())
 
@@ -522,7 +239,7 @@ def _same_update(a: Any, b: Any, before: Any) -> bool:
         return bool(apart.sum(dtype=np.float64) <= limit)
 
 
-def show(step: Captured, numpy: bool = False, file: Any = None) -> None:
+def show(step: Any, numpy: bool = False, file: Any = None) -> None:
     """Print a captured step: the C program that runs, or with `numpy` its NumPy form.
 
     Arguments:
@@ -547,14 +264,14 @@ def show(step: Captured, numpy: bool = False, file: Any = None) -> None:
         return (t1,)
     ...
     """
-    if not isinstance(step, Captured):
-        step = getattr(step, "captured", step)
-    if not isinstance(step, Captured):
+    captured = step if isinstance(step, Captured) else getattr(step, "captured", None)
+    if not isinstance(captured, Captured):
         raise TypeError(f"show takes a captured step, not {type(step).__name__}: cr.capture(step)")
-    programs = list(step.programs())
+    programs = list(captured.programs())
     if not programs:
-        why = step.reason or "it has not been called yet"
-        raise RuntimeError(f"there is no captured program of {step.__name__} to show: {why}")
+        why = captured.reason or "it has not been called yet"
+        name = getattr(captured.step, "__name__", "the step")
+        raise RuntimeError(f"there is no captured program of {name} to show: {why}")
     print(programs[-1].text(numpy), end="", file=file)
 
 

@@ -41,15 +41,23 @@ class Watch:
         self._seen: set[int] = set()
         #: (name, how to read it, what it was)
         self._known: list[tuple[str, Callable[[], Any], Any]] = []
+        #: variables that are the same as long as they are the same object
+        self._cells: list[tuple[CellType, Any]] = []
+        self._items: list[tuple[dict[str, Any], str, Any]] = []
+        #: of the known ones: those whose inside may change
+        self._deep: list[tuple[Callable[[], Any], Any]] = []
         for f in functions:
             self._follow(f)
 
     def same(self) -> bool:
         """Whether every variable is what it was."""
-        for _, read, before in self._known:
-            if read() != before:
-                return False
-        return True
+        for cell, value in self._cells:
+            if cell.cell_contents is not value:
+                return self.changed() is None
+        for home, name, value in self._items:
+            if home.get(name) is not value:
+                return self.changed() is None
+        return all(read() == before for read, before in self._deep)
 
     def changed(self) -> str | None:
         """The name of a variable that is not what it was."""
@@ -65,28 +73,37 @@ class Watch:
         if not isinstance(f, FunctionType):
             if not _is_library(type(f)):
                 self._object(type(f).__name__, f)
-                self._follow(getattr(type(f), "__call__", None))
+                self._follow(vars(type(f)).get("__call__"))
             return
         if _is_library(f):
             return
         for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=False):
-            self._variable(name, _cell(cell))
+            self._variable(name, _cell(cell), (cell,))
         for name in _names(f.__code__):
             if name in f.__globals__:
-                self._variable(name, _item(f.__globals__, name))
+                self._variable(name, _item(f.__globals__, name), (f.__globals__, name))
         for k, value in enumerate((*(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values())):
-            self._variable(f"default {k + 1} of {f.__name__}", _constant(value))
+            self._variable(f"default {k + 1} of {f.__name__}", _constant(value), ())
 
-    def _variable(self, name: str, read: Callable[[], Any]) -> None:
+    def _variable(self, name: str, read: Callable[[], Any], place: tuple[Any, ...]) -> None:
         value = read()
         if isinstance(value, FunctionType | MethodType) and not _is_library(value):
             self._follow(value)
-        self._known.append((name, lambda: _state(read(), 0), _state(value, 0)))
+        now = _state(value, 0)
+        self._known.append((name, lambda: _state(read(), 0), now))
+        if not _is_flat(value) or (place and value is None):
+            self._deep.append((lambda: _state(read(), 0), now))
+        elif len(place) == 1:
+            self._cells.append((place[0], value))
+        elif place:
+            self._items.append((*place, value))
 
     def _object(self, name: str, value: Any) -> None:
         if _is_library(type(value)) or hasattr(value, "named_parameters"):
             return  # a module tells of its attributes itself
-        self._known.append((name, lambda: _state(value, 0), _state(value, 0)))
+        now = _state(value, 0)
+        self._known.append((name, lambda: _state(value, 0), now))
+        self._deep.append((lambda: _state(value, 0), now))
 
 
 def _is_library(x: Any) -> bool:
@@ -118,22 +135,29 @@ def _names(code: Any) -> Iterator[str]:
             yield from _names(c)
 
 
+def _is_flat(value: Any) -> bool:
+    """Whether a value cannot change inside, as far as this module looks."""
+    return isinstance(value, _PLAIN) or isinstance(_state(value, 0), int)
+
+
 def _state(value: Any, depth: int) -> Any:
     """Something equal as long as the value is what it was."""
     if isinstance(value, _PLAIN):
         return (type(value), value) if value == value else (type(value), "nan")
-    if isinstance(value, _FIXED) or _is_library(type(value)) and not isinstance(
-        value, list | tuple | dict | set
+    if isinstance(value, _FIXED) or (
+        _is_library(type(value)) and not isinstance(value, list | tuple | dict | set)
     ):
         return id(value)
     if depth >= _DEPTH or hasattr(value, "named_parameters"):
         return id(value)
     if isinstance(value, list | tuple):
-        return (id(value) if len(value) > _MOST else [_state(v, depth + 1) for v in value[:_MOST]])
+        return id(value) if len(value) > _MOST else [_state(v, depth + 1) for v in value[:_MOST]]
     if isinstance(value, dict):
         if len(value) > _MOST:
             return id(value)
-        return {k if isinstance(k, _PLAIN) else id(k): _state(v, depth + 1) for k, v in value.items()}
+        return {
+            k if isinstance(k, _PLAIN) else id(k): _state(v, depth + 1) for k, v in value.items()
+        }
     if isinstance(value, set | frozenset):
         return {v if isinstance(v, _PLAIN) else id(v) for v in value}
     inside = getattr(value, "__dict__", None)

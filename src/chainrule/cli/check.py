@@ -87,13 +87,13 @@ def run(arguments: argparse.Namespace) -> int:
 def exhaustive(only: str | None = None, write: str | None = None, stride: int = 1) -> int:
     """Measure the rounding errors of the primitives and print a line for each: 0 if all passed.
 
-    `only` is the name of one of them, `write` a file whose table is replaced; with a `stride` only
-    every so many-th float32 number is taken.
+    `only` is the name of one of them, `write` a file in whose table the lines are replaced; with a
+    `stride` only every so many-th float32 number is taken.
     """
     if only is not None and only not in ROWS:
         raise UsageError(f"no measured primitive {only!r}; {nearest(only, ROWS)}")
     if write is not None:
-        _between_markers(write, "")  # fail now rather than in some minutes
+        _section(write)  # fail now rather than in some minutes
     executors = "C and NumPy" if c_functions("exp") else "NumPy alone: C needs a compiler"
     print(f"Largest errors in ulp ({executors}); float32 over all numbers", end="")
     print(f", but of {stride} only one" if stride > 1 else "", end=", float64 at samples.\n\n")
@@ -101,7 +101,7 @@ def exhaustive(only: str | None = None, write: str | None = None, stride: int = 
     head += ["float64", "at", "allowed"]
     form = "{:<9}  {:<8}  {:>7}  {:>12}  {:>11}  {:>7}  {:>7}  {:>12}  {:>7}  {}"
     print(form.format(*head, "").rstrip())
-    rows, passed, reason = [head], [], ""
+    rows, passed, reason = [], [], ""
     for name in [only] if only else ROWS:
         single = float32_errors(ROWS[name], stride, partial(_note, name))
         try:
@@ -116,7 +116,7 @@ def exhaustive(only: str | None = None, write: str | None = None, stride: int = 
     if reason:
         print(f"\nfloat64 was left out: {reason}")
     if write is not None:
-        _between_markers(write, _markdown(rows))
+        _write(write, head, rows)
     print(f"\n{sum(passed)} passed, {len(passed) - sum(passed)} failed")
     return 0 if all(passed) else 1
 
@@ -133,27 +133,35 @@ def _note(name: str, share: float) -> None:
               file=sys.stderr, flush=True)  # fmt: skip
 
 
-def _markdown(rows: list[list[str]]) -> str:
-    wrote = [
+_BEGIN, _END = "<!-- exhaustive:begin -->", "<!-- exhaustive:end -->"
+
+
+def _section(path: str) -> tuple[str, str, str]:
+    """A page before, between and after its markers."""
+    before, found, rest = Path(path).read_text("utf-8").partition(_BEGIN)
+    between, closed, after = rest.partition(_END)
+    if not (found and closed):
+        raise UsageError(f"{path} has no lines {_BEGIN} and {_END} to write between")
+    return before, between, after
+
+
+def _write(path: str, head: list[str], rows: list[list[str]]) -> None:
+    """Put the table between the page's markers; rows of primitives not measured now are kept."""
+    before, between, after = _section(path)
+    new = {row[0] for row in rows}
+    old = [[cell.strip() for cell in line.split("|")[1:-1]] for line in between.splitlines()]
+    rows = rows + [row for row in old if row and row[0] in ROWS and row[0] not in new]
+    rows.sort(key=lambda row: [*ROWS].index(row[0]))  # stable: C stays before NumPy
+    lines = [
         f"chainrule {__version__}, NumPy {np.__version__}, {platform.machine()}, "
         f"{variants()[0]}: `chainrule check --exhaustive`",
         "",
+        f"| {' | '.join(head)} |",
+        "|---|---|" + "--:|" * (len(head) - 2),
         *(f"| {' | '.join(row)} |" for row in rows),
     ]
-    wrote.insert(3, "|---|---|" + "--:|" * (len(rows[0]) - 2))
-    return "\n".join(wrote)
-
-
-def _between_markers(path: str, text: str) -> None:
-    """Replace what stands between the markers of a file; with no text, only look for them."""
-    begin, end = "<!-- exhaustive:begin -->", "<!-- exhaustive:end -->"
-    page = Path(path)
-    before, found, rest = page.read_text("utf-8").partition(begin)
-    _, closed, after = rest.partition(end)
-    if not (found and closed):
-        raise UsageError(f"{path} has no lines {begin} and {end} to write between")
-    if text:
-        page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", "utf-8")
+    text = "\n".join(lines)
+    Path(path).write_text(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{after}", "utf-8")
 
 
 def _passed(found: tuple[float, float, float]) -> bool:

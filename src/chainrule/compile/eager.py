@@ -45,7 +45,9 @@ def native_plan(
         for x, (shape, dtype) in zip(program.inputs, _typed(low, signature), strict=True)
     ]
     try:
-        outputs = graph.call(program, arguments, [(graph.shapes[x], graph.dtypes[x]) for x in arguments])
+        outputs = graph.call(
+            program, arguments, [(graph.shapes[x], graph.dtypes[x]) for x in arguments]
+        )
         kinds = [
             (graph.shapes[o], graph.dtypes[o]) if isinstance(o, Expr) else ((), low.dtype)
             for o in outputs

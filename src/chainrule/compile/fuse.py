@@ -114,7 +114,11 @@ class Fusion:
             if len(later) != 1 or any(o in self.roots for o in group.outputs):
                 continue
             (target,) = later
-            if target is None or target[:2] != key[:2] or any(o in self.after for o in group.outputs):
+            if (
+                target is None
+                or target[:2] != key[:2]
+                or any(o in self.after for o in group.outputs)
+            ):
                 continue
             moved = [e for e in self.steps if self._computed(e) and self.key(e) == key]
             for e in moved:
@@ -142,12 +146,9 @@ class Fusion:
         space = self.space[e] = (self._space_of(e, args), self._dtype_of(e, args))
         reduces = e.op in REDUCTIONS
         kind = self.kind(e, space[0])
-        if reduces and kind in ("column", "scalar") and self.graph.shapes[args[0]] != ():
-            self.after.add(e)
-        elif any(a in self.after and self.space[a] == space for a in args) and kind in (
-            "column",
-            "scalar",
-        ):
+        follows = reduces and self.graph.shapes[args[0]] != ()
+        follows = follows or any(a in self.after and self.space[a] == space for a in args)
+        if follows and kind in ("column", "scalar"):
             self.after.add(e)
         self.level[e] = max((self._available(a, e) for a in args), default=0)
         self.cheap[e] = (
@@ -178,10 +179,10 @@ class Fusion:
                 if self._is_costly(e):
                     found.add(e)
                 for a in e.args:
-                    if self._computed(a) and a not in seen and a not in self.kept:
-                        if self.key(a) == key and self.costly[a]:
-                            seen.add(a)
-                            stack.append(a)
+                    new = self._computed(a) and a not in seen and a not in self.kept
+                    if new and self.key(a) == key and self.costly[a]:
+                        seen.add(a)
+                        stack.append(a)
             if found and len(found) < len(extra):
                 self.kept |= found
                 return True
@@ -218,7 +219,8 @@ class Fusion:
             dtype = self.graph.dtypes[x]
             if is_float(dtype):
                 return np.dtype(dtype)
-        return next((self.space[a][1] for a in args if a in self.space), default_dtype)
+        homes = [self.space[a][1] for a in args if a in self.space]
+        return homes[0] if homes else np.dtype(default_dtype)
 
     def _available(self, a: Expr, e: Expr) -> int:
         """The first level at which `e` can read `a`."""
@@ -363,4 +365,3 @@ class Fusion:
             if e.op in _MOVES and not is_leaf(e):
                 levels.setdefault(self.level[e], ([], []))[1].append(e)
         return [x for k in sorted(levels) for part in levels[k] for x in part]
-

@@ -203,4 +203,3 @@ class Graph:
             value = row.numpy(*typed, **attrs)
         value = bool(value) if row.kind == "test" else float(value)
         return self.full(value, shape, dtype)
-

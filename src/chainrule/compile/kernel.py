@@ -19,7 +19,7 @@ from chainrule.compile.schedule import Schedule, schedule
 
 __all__ = ["Kernel"]
 
-NUMPY.matmul = native.matmul  # type: ignore[method-assign]
+NUMPY.matmul = native.matmul  # type: ignore[assignment]
 _MOST_PLANS = 1024  # a stream of ever new shapes must not fill the memory
 _FLOAT32 = np.dtype(np.float32)
 _ndarray = np.ndarray
@@ -115,9 +115,7 @@ class Kernel:
             return function
         return self._numpy(signature)
 
-    def _or_numpy(
-        self, run: Callable[..., Any], signature: Any
-    ) -> Callable[..., tuple[Any, ...]]:
+    def _or_numpy(self, run: Callable[..., Any], signature: Any) -> Callable[..., tuple[Any, ...]]:
         """Native code, or NumPy for arrays to be written that are not contiguous."""
 
         def call(*arrays: Any) -> tuple[Any, ...]:

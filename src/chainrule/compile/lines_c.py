@@ -356,7 +356,8 @@ class Lines:
             return self._is(op, args[0])
         kinds = [self.frame.low.dtypes[a] if isinstance(a, Expr) else type(a) for a in args]
         kinds = [BOOL if k is bool else k for k in kinds]
-        common = PRIMITIVES[op].numpy.resolve_dtypes((*kinds, None))[0]
+        ufunc: Any = PRIMITIVES[op].numpy
+        common = ufunc.resolve_dtypes((*kinds, None))[0]
         sign, precedence = _OPERATORS[op]
         left, right = (self._operand(a, common, precedence + 2) for a in args)
         return f"{left} {sign} {right}", precedence

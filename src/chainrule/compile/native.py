@@ -16,7 +16,19 @@ from chainrule.compile import build
 from chainrule.compile.place import Instruction, Layout
 from chainrule.compile.print_c import CText
 
-__all__ = ["Unfinished", "always", "available", "collecting", "kernels", "matmul", "only_shipped", "plan", "prelude", "shipped", "texts_of"]
+__all__ = [
+    "Unfinished",
+    "always",
+    "available",
+    "collecting",
+    "kernels",
+    "matmul",
+    "only_shipped",
+    "plan",
+    "prelude",
+    "shipped",
+    "texts_of",
+]
 
 _lock = threading.Lock()
 _known: dict[str, int] = {}
@@ -181,9 +193,7 @@ def _append(
         case "product":
             ta, tb, m, n, k, lda, ldb, ldc, dtype = i.details
             a, b, c = i.refs
-            instructions.append(
-                ("product", dtype.num, ta, tb, m, n, k, a, lda, b, ldb, c, ldc)
-            )
+            instructions.append(("product", dtype.num, ta, tb, m, n, k, a, lda, b, ldb, c, ldc))
         case "copy":
             size, shape, to, source = i.details
             instructions.append(("copy", size, tuple(shape), i.refs[0], to, i.refs[1], source))
@@ -196,9 +206,7 @@ def _append(
             instructions.append(("random", i.refs[0], count, threshold(p), (1, keys, 24 * k)))
         case "finite":
             (dtype,) = i.details
-            instructions.append(
-                ("python", check_finite, [(i.refs[0], dtype.num, (), (), False)])
-            )
+            instructions.append(("python", check_finite, [(i.refs[0], dtype.num, (), (), False)]))
         case "host":
             (function, template, options), kinds = i.details
             views = [

@@ -1,9 +1,9 @@
 """Where every value of a step lies, and the instructions that compute it there.
 
 Memory is of four kinds: the arguments of a run, live arrays (parameters, optimizer state), the
-workspace, and the results, which are fresh at each run. A value goes straight to where it is wanted:
-a gradient into its part of the optimizer's vector, an updated parameter over the old one. Where
-that is not possible, because somebody still reads what stands there, it is computed in the
+workspace, and the results, which are fresh at each run. A value goes straight to where it is
+wanted: a gradient into its part of the optimizer's vector, an updated parameter over the old one.
+Where that is not possible, because somebody still reads what stands there, it is computed in the
 workspace and copied at the end. The rest of the workspace is given out by lifetime.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -338,12 +338,19 @@ class Layout:
                     dies.setdefault(r, i)
         homes: dict[Expr, Expr] = {}
         for e in reversed(self.fusion.steps):
-            if e.op == "concat" and e in born and math.prod(
-                self.graph.shapes[e][: dict(e.attrs)["axis"]]
-            ) == 1:
+            if (
+                e.op == "concat"
+                and e in born
+                and math.prod(self.graph.shapes[e][: dict(e.attrs)["axis"]]) == 1
+            ):
                 for a in e.args:
                     r = self.root(a)
-                    if r in born and r not in homes and r is not e and self.bytes(r) == self.bytes(a):
+                    if (
+                        r in born
+                        and r not in homes
+                        and r is not e
+                        and self.bytes(r) == self.bytes(a)
+                    ):
                         homes[r] = e
         for i, _, a in self._reads:
             r = self.root(a)
@@ -360,7 +367,9 @@ class Layout:
             dies[home] = max(dies[home], dies[r])
         taken: list[tuple[int, int, int, int]] = []  # offset, size, born, dies
         total = 0
-        for r in sorted((r for r in born if r not in homes), key=lambda r: (born[r], -self.bytes(r))):
+        for r in sorted(
+            (r for r in born if r not in homes), key=lambda r: (born[r], -self.bytes(r))
+        ):
             if r.op == "permute" and r not in self.dense:
                 continue
             size = -(-self.bytes(r) // _ALIGN) * _ALIGN
@@ -409,9 +418,7 @@ class Layout:
         rows, columns = math.prod(group.space[:-1]), group.space[-1] if group.space else 1
         if text.flat:
             rows, columns = 1, rows * columns
-        steps = [
-            {"full": columns, "row": 1}.get(operand.layout, 0) for operand in text.operands
-        ]
+        steps = [{"full": columns, "row": 1}.get(operand.layout, 0) for operand in text.operands]
         return Instruction("kernel", group, refs, (rows, columns, steps), text)
 
     def _matrix(self, e: Expr) -> tuple[Ref, bool, int]:
@@ -427,9 +434,11 @@ class Layout:
         details = (ta, tb, m, n, k, lda, ldb, n, self.graph.dtypes[e])
         return Instruction("product", e, [at_a, at_b, self.ref(e)], details)
 
-    def _copy(self, e: Any, shape: Shape, dst: Any, ds: Any, src: Any, ss: Any, size: int) -> Any:
-        scale = lambda strides: tuple(s * size for s in strides)
-        return Instruction("copy", e, [dst, src], (size, shape, scale(ds), scale(ss)))
+    def _copy(
+        self, e: Any, shape: Shape, dst: Ref, ds: Shape, src: Ref, ss: Shape, size: int
+    ) -> Instruction:
+        to, source = (tuple(s * size for s in strides) for strides in (ds, ss))
+        return Instruction("copy", e, [dst, src], (size, shape, to, source))
 
     def _permute(self, e: Expr) -> Instruction:
         inner, axes = e.args[0], dict(e.attrs)["axes"]
@@ -444,9 +453,7 @@ class Layout:
         size = self.graph.dtypes[e].itemsize
         space, index, offset = self.ref(e.args[0])
         source = (space, index, offset + attrs["offset"] * size)
-        return self._copy(
-            e, shape, self.ref(e), contiguous(shape), source, attrs["strides"], size
-        )
+        return self._copy(e, shape, self.ref(e), contiguous(shape), source, attrs["strides"], size)
 
     def _slice(self, e: Expr) -> Instruction:
         shape, size = self.graph.shapes[e], self.graph.dtypes[e].itemsize
@@ -457,7 +464,7 @@ class Layout:
 
     def _concat(self, e: Expr) -> Instruction:
         """Copies of the parts that were not computed in their places."""
-        axis, shape = dict(e.attrs)["axis"], self.graph.shapes[e]
+        axis = dict(e.attrs)["axis"]
         size, strides = self.graph.dtypes[e].itemsize, contiguous(self.graph.shapes[e])
         space, index, offset = self.ref(e)
         parts = []

@@ -12,8 +12,9 @@ from chainrule.array.random import default_stream
 from chainrule.compile import native
 from chainrule.compile.expression import Expr
 from chainrule.compile.place import Layout, Write
+from chainrule.compile.recorder import Recorder
 from chainrule.compile.sequence import Steps
-from chainrule.compile.symbolic import CaptureError, Recorder
+from chainrule.compile.symbolic import CaptureError
 
 __all__ = ["Replay", "replay"]
 
@@ -154,8 +155,6 @@ def _stopping(run: Callable[..., Any]) -> Callable[..., Any]:
     return stopping
 
 
-def replay(
-    recorder: Recorder, results: Sequence[Any], name: str, spare: bool = False
-) -> Replay:
+def replay(recorder: Recorder, results: Sequence[Any], name: str, spare: bool = False) -> Replay:
     """What repeats a recorded step; `spare` builds no kernels for what is small."""
     return Replay(recorder, results, name, spare)

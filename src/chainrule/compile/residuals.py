@@ -74,9 +74,7 @@ def plan(program: Program, wanted: Sequence[bool]) -> Plan | None:
     cotangents = cotangents_of(program, gs, wanted)
     forward = set(walk(program.outputs))
     known: dict[Expr, Expr] = {
-        o: y
-        for o, y in zip(program.outputs, ys, strict=True)
-        if keepable(o)
+        o: y for o, y in zip(program.outputs, ys, strict=True) if keepable(o)
     }
     kept: list[Expr] = []
     stack: list[Expr] = [c for c in reversed(cotangents) if isinstance(c, Expr)]

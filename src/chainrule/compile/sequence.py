@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule.compile.kernel import Kernel
 from chainrule.compile.print_numpy import compile_numpy, function_name
-from chainrule.compile.symbolic import Call, Recorder, Slot
+from chainrule.compile.recorder import Call, Recorder, Slot
 
 __all__ = ["Steps"]
 
@@ -49,9 +49,7 @@ class Steps:
         comma = "," if len(returned) == 1 else ""
         lines.append(f"    return ({', '.join(returned)}{comma})")
         self.source = "\n".join(lines) + "\n"
-        self.function: Callable[..., tuple[Any, ...]] = compile_numpy(
-            self.source, name, self.scope
-        )
+        self.function: Callable[..., tuple[Any, ...]] = compile_numpy(self.source, name, self.scope)
 
     def _unique(self, wish: str) -> str:
         name = wish
@@ -117,4 +115,3 @@ def _needed(calls: Sequence[Call], results: Sequence[Any]) -> list[Call]:
             kept.append(c)
             wanted.update(a for a in c.args if isinstance(a, Slot))
     return kept[::-1]
-

@@ -46,9 +46,7 @@ def show_numpy(replay: Replay) -> str:
 
 
 class _Text:
-    def __init__(
-        self, replay: Replay, names: Mapping[Place, str], title: str
-    ) -> None:
+    def __init__(self, replay: Replay, names: Mapping[Place, str], title: str) -> None:
         assert replay.layout is not None
         self.replay, self.layout = replay, replay.layout
         self.graph = self.layout.graph
@@ -82,9 +80,13 @@ class _Text:
 
     def head(self) -> list[str]:
         r = self.replay.recorder
-        shapes = [f"{n}: {_kind(a.shape, a.dtype)}" for n, a in zip(self.arguments, r.arguments, strict=True)]
+        shapes = [
+            f"{n}: {_kind(a.shape, a.dtype)}"
+            for n, a in zip(self.arguments, r.arguments, strict=True)
+        ]
         results = [
-            f"result{k}: {_kind(shape, dtype)}" for k, (_, shape, dtype) in enumerate(self.layout.results)
+            f"result{k}: {_kind(shape, dtype)}"
+            for k, (_, shape, dtype) in enumerate(self.layout.results)
         ]
         kernels = sum(i.kind == "kernel" for i in self.layout.instructions)
         products = sum(i.kind == "product" for i in self.layout.instructions)
@@ -99,7 +101,10 @@ class _Text:
 
     def parameters(self) -> list[str]:
         r = self.replay.recorder
-        found = [f"const {_C[str(a.dtype)]} *{n}" for n, a in zip(self.arguments, r.arguments, strict=True)]
+        found = [
+            f"const {_C[str(a.dtype)]} *{n}"
+            for n, a in zip(self.arguments, r.arguments, strict=True)
+        ]
         found += [
             f"{_C[str(np.dtype(dtype))]} *result{k}"
             for k, (_, _, dtype) in enumerate(self.layout.results)
@@ -145,7 +150,8 @@ class _Text:
         elif space == WORKSPACE:
             base = f"({c} *)(workspace + {offset})"
         else:
-            base = f"{self.arguments[index] if space == ARGUMENT else f'result{index}'} + {offset // size}"
+            home = self.arguments[index] if space == ARGUMENT else f"result{index}"
+            base = f"{home} + {offset // size}"
         name = self.names[key] = self.fresh(wish)
         about = f"  /* {_shape(shape)} */" if shape not in (None, ()) else ""
         const = "const " if space == ARGUMENT else ""
@@ -230,12 +236,15 @@ class _Text:
         b = self.name(i.refs[1], dtype, "t")
         letters = [f"i{k}" for k in range(len(shape))]
         loops = "".join(
-            f"for (ptrdiff_t {v} = 0; {v} < {n}; {v}++) " for v, n in zip(letters, shape, strict=True)
+            f"for (ptrdiff_t {v} = 0; {v} < {n}; {v}++) "
+            for v, n in zip(letters, shape, strict=True)
         )
 
         def index(strides: Any) -> str:
             terms = [
-                v if s == size else f"{s // size} * {v}" for v, s in zip(letters, strides, strict=True) if s
+                v if s == size else f"{s // size} * {v}"
+                for v, s in zip(letters, strides, strict=True)
+                if s
             ]
             return " + ".join(terms) or "0"
 
@@ -256,14 +265,19 @@ class _Text:
     def _host(self, i: Instruction) -> list[str]:
         (function, _, _), kinds = i.details
         names = [
-            self.name(ref, dtype, "t", shape) for ref, (dtype, shape) in zip(i.refs, kinds, strict=True)
+            self.name(ref, dtype, "t", shape)
+            for ref, (dtype, shape) in zip(i.refs, kinds, strict=True)
         ]
         name = getattr(function, "__name__", "call").lstrip("_")
         return ["", f"numpy_{name}({', '.join(names)});  /* done by NumPy */"]
 
     def _finite(self, i: Instruction) -> list[str]:
         name = self.name(i.refs[0], i.details[0], self.wish(i.node))
-        return ["", f"if (!isfinite(*{name}))", "    return;  /* the step itself runs, and says what is wrong */"]
+        return [
+            "",
+            f"if (!isfinite(*{name}))",
+            "    return;  /* the step itself runs, and says what is wrong */",
+        ]
 
 
 def formulas(names: list[str]) -> str:

@@ -1,70 +1,39 @@
-"""`Symbolic`, an array without values, and `Recorder`, which notes what is done to such arrays.
+"""`Symbolic`: an array without values, which tells its recorder what is done to it.
 
-While a step is captured the tape runs unchanged, but on symbolic arrays. What they meet (kernels,
-products, reshapes, updates in place) is noted twice: as nodes of one `Graph`, from which native
-code is made, and as the sequence of calls itself, which NumPy can repeat. Real arrays that take
-part are *live memory*: they are read, and written, through their address at every replay. A
-question that only values can answer raises `CaptureError`.
+While a step is captured the tape runs unchanged, but on symbolic arrays. A question that only
+values can answer raises `CaptureError`.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from chainrule.array.abstract import AbstractArray
-from chainrule.array.dtypes import Array
-from chainrule.array.primitives import PRIMITIVES
-from chainrule.compile import native
-from chainrule.compile.expression import Expr
-from chainrule.compile.fuse import is_leaf
-from chainrule.compile.graph import Graph
-from chainrule.compile.kernel import Kernel
 from chainrule.compile.lower import Shape
-from chainrule.compile.trace import trace
 
-__all__ = ["Call", "CaptureError", "Recorder", "Slot", "Symbolic"]
+if TYPE_CHECKING:
+    from chainrule.compile.recorder import Recorder
+
+__all__ = ["CaptureError", "Symbolic"]
 
 
 class CaptureError(RuntimeError):
     """A step does something that cannot be captured; the message says what, and in which line."""
 
 
-@dataclass(frozen=True)
-class Slot:
-    """Where the sequence of calls keeps a value."""
-
-    number: int
-
-
-@dataclass(eq=False)
-class Call:
-    """One call in the order of the step: ``outputs = function(*args, **options)``.
-
-
-    `args` are slots, live arrays and constants. A call with `effect` also writes into live memory.
-    """
-
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    outputs: tuple[Slot, ...]
-    options: dict[str, Any] = field(default_factory=dict)
-    effect: bool = False
-
-
 def capture_error(what: str) -> CaptureError:
     """The error, with the line of the caller's own code."""
-    frame = sys._getframe(1)
+    frame: Any = sys._getframe(1)
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
-        if not name.startswith(("chainrule.", "numpy")):
+        if name.split(".")[0] not in ("chainrule", "numpy"):
             line = f"{frame.f_code.co_filename}:{frame.f_lineno}"
             return CaptureError(f"{line}: {what}")
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return CaptureError(what)
 
 
@@ -76,6 +45,18 @@ def _value(what: str) -> Callable[..., Any]:
         )
 
     return method
+
+
+def _operator(ufunc: np.ufunc) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """An operator of two operands, and the same with the other one first."""
+
+    def forward(self: Symbolic, other: Any) -> Any:
+        return self.recorder.ufunc(ufunc, self, other)
+
+    def backward(self: Symbolic, other: Any) -> Any:
+        return self.recorder.ufunc(ufunc, other, self)
+
+    return forward, backward
 
 
 class Symbolic(AbstractArray):
@@ -116,7 +97,7 @@ class Symbolic(AbstractArray):
 
     def copy(self) -> Symbolic:
         """The same value under a name of its own: an update in place must not reach this one."""
-        return Symbolic(self.recorder, self.expr, self.shape, self.dtype, self.slot)
+        return self.recorder.copy(self)
 
     def __len__(self) -> int:
         if not self.shape:
@@ -148,448 +129,55 @@ class Symbolic(AbstractArray):
     def __array_ufunc__(
         self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any
     ) -> Any:
-        if method != "__call__" or kwargs:
+        if method != "__call__" or kwargs or ufunc.nout != 1:
             raise capture_error(f"np.{ufunc.__name__}.{method} on an array")
-        if ufunc is np.matmul:
-            return self.recorder.matmul(*inputs)
-        name = {"absolute": "abs", "power": "pow", "true_divide": "divide"}.get(
-            ufunc.__name__, ufunc.__name__
-        )
-        if name not in PRIMITIVES:
-            raise capture_error(f"np.{ufunc.__name__} on an array")
-        result = self.recorder.elementwise(name, *inputs)
+        result = self.recorder.ufunc(ufunc, *inputs)
         if out is None:
             return result
         return self.recorder.put(out[0], result)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        method = getattr(self.recorder, f"np_{func.__name__}", None)
-        if method is not None:
-            return method(*args, **kwargs)
-        if func in PURE:
-            return self.recorder.host(func, args, kwargs)
-        raise capture_error(f"np.{func.__name__} on an array")
+        return self.recorder.function(func, args, kwargs)
 
-    def __add__(self, other: Any) -> Any:
-        return self.recorder.elementwise("add", self, other)
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and hasattr(np.ndarray, name):
+            raise capture_error(f".{name} of an array; use a function of cr.ops")
+        raise AttributeError(name)
 
-    def __radd__(self, other: Any) -> Any:
-        return self.recorder.elementwise("add", other, self)
-
-    def __sub__(self, other: Any) -> Any:
-        return self.recorder.elementwise("subtract", self, other)
-
-    def __rsub__(self, other: Any) -> Any:
-        return self.recorder.elementwise("subtract", other, self)
-
-    def __mul__(self, other: Any) -> Any:
-        return self.recorder.elementwise("multiply", self, other)
-
-    def __rmul__(self, other: Any) -> Any:
-        return self.recorder.elementwise("multiply", other, self)
-
-    def __truediv__(self, other: Any) -> Any:
-        return self.recorder.elementwise("divide", self, other)
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return self.recorder.elementwise("divide", other, self)
+    __hash__ = object.__hash__
+    __add__, __radd__ = _operator(np.add)
+    __sub__, __rsub__ = _operator(np.subtract)
+    __mul__, __rmul__ = _operator(np.multiply)
+    __truediv__, __rtruediv__ = _operator(np.divide)
+    __floordiv__, __rfloordiv__ = _operator(np.floor_divide)
+    __mod__, __rmod__ = _operator(np.remainder)
+    __and__, __rand__ = _operator(np.bitwise_and)
+    __or__, __ror__ = _operator(np.bitwise_or)
+    __xor__, __rxor__ = _operator(np.bitwise_xor)
+    __lt__, __gt__ = _operator(np.less)
+    __le__, __ge__ = _operator(np.less_equal)
+    __eq__ = _operator(np.equal)[0]  # type: ignore[assignment]
+    __ne__ = _operator(np.not_equal)[0]  # type: ignore[assignment]
 
     def __neg__(self) -> Any:
-        return self.recorder.elementwise("negative", self)
+        return self.recorder.ufunc(np.negative, self)
+
+    def __abs__(self) -> Any:
+        return self.recorder.ufunc(np.absolute, self)
+
+    def __invert__(self) -> Any:
+        return self.recorder.ufunc(np.invert, self)
+
+    def __pow__(self, other: Any) -> Any:  # as NumPy's operator does
+        if type(other) in (int, float) and other == 2:
+            return self.recorder.ufunc(np.square, self)
+        return self.recorder.ufunc(np.power, self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return self.recorder.ufunc(np.power, other, self)
 
     def __matmul__(self, other: Any) -> Any:
         return self.recorder.matmul(self, other)
 
     def __rmatmul__(self, other: Any) -> Any:
         return self.recorder.matmul(other, self)
-
-
-#: Functions of NumPy whose result depends on their arguments alone: a replay calls them again.
-PURE = frozenset(
-    {
-        np.cumsum, np.einsum, np.flip, np.pad, np.roll, np.sort, np.take_along_axis, np.repeat,
-        np.stack, np.squeeze, np.expand_dims, np.argmax, np.argmin, np.argsort, np.any, np.all,
-        np.broadcast_to, np.sum, np.mean, np.max, np.min, np.where,
-    }
-)  # fmt: skip
-
-
-class Recorder:
-    """What a step does, as a graph and as a sequence of calls."""
-
-    def __init__(self) -> None:
-        self.graph = Graph()
-        self.calls: list[Call] = []
-        self.arguments: list[Symbolic] = []
-        #: live arrays: flat memory by the address of its first entry
-        self.bases: list[Array] = []
-        self._base_of: dict[int, int] = {}
-        self._keep: list[Any] = []  # arrays seen, so that no identity or address is used again
-        #: of each base: (start, stop, expression) of the parts written so far
-        self.written: dict[int, list[tuple[int, int, Any]]] = {}
-        #: predicates on arguments that must hold for a replay: (kind, expression, bound)
-        self.guards: list[tuple[str, Any, int]] = []
-        #: numbers that must be finite, or a replay stops before it updates anything
-        self.checks: list[Symbolic] = []
-        #: called before each replay; False ends it before anything is written
-        self.hosts: list[Callable[[], bool]] = []
-        self.draws: list[tuple[Any, ...]] = []
-        self.functions: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
-        self._known: dict[int, Symbolic] = {}
-        self._slots = 0
-
-    # -- values -----------------------------------------------------------------------------------
-
-    def slot(self) -> Slot:
-        self._slots += 1
-        return Slot(self._slots)
-
-    def argument(self, a: Array, name: str) -> Symbolic:
-        """What stands for an argument of the step."""
-        expr = self.graph.input(name, a.shape, a.dtype)
-        s = Symbolic(self, expr, a.shape, a.dtype, self.slot())
-        self.arguments.append(s)
-        return s
-
-    def new(self, expr: Any, shape: Shape, dtype: Any, slot: Slot) -> Symbolic:
-        return Symbolic(self, expr, tuple(shape), dtype, slot)
-
-    def of(self, a: Any) -> Any:
-        """A real array as live memory; numbers and symbolic arrays as they are."""
-        if isinstance(a, Symbolic):
-            if a.recorder is not self:
-                raise capture_error("an array of another captured step is used here")
-            return a
-        if isinstance(a, np.ndarray):
-            return self.read(a)
-        if isinstance(a, np.generic):
-            return self.read(np.asarray(a))
-        return a
-
-    def read(self, a: Array) -> Symbolic:
-        """The present value of live memory."""
-        k, offset, strides = self._place(a)
-        flat = self.current(k, offset, a) if strides is None else None
-        if flat is None:
-            flat = self._strided(k, offset, a, strides)
-        return Symbolic(self, flat, a.shape, a.dtype, a)
-
-    def _place(self, a: Array) -> tuple[int, int, Shape | None]:
-        """(base, offset in entries, strides in entries or None where it is contiguous)."""
-        self._keep.append(a)
-        base = a
-        while isinstance(base.base, np.ndarray):
-            base = base.base
-        if base.dtype != a.dtype or not (base.flags.c_contiguous or base.flags.f_contiguous):
-            base = a
-        if not (base.flags.c_contiguous or base.flags.f_contiguous):
-            raise capture_error(
-                f"an array of shape {a.shape} lies scattered in memory; use numpy.ascontiguousarray"
-            )
-        address = base.__array_interface__["data"][0]
-        k = self._base_of.get(address)
-        if k is None or self.bases[k].size < base.size:
-            flat = base.T if not base.flags.c_contiguous else base
-            k = self._base_of[address] = len(self.bases)
-            self.bases.append(flat.reshape(-1))
-        offset = (a.__array_interface__["data"][0] - address) // max(a.itemsize, 1)
-        strides = None if a.flags.c_contiguous else tuple(s // a.itemsize for s in a.strides)
-        return k, offset, strides
-
-    def _flat(self, k: int) -> Expr:
-        return self.graph.memory(k, self.bases[k].size, self.bases[k].dtype)
-
-    def current(self, k: int, offset: int, a: Array) -> Any:
-        """The expression that memory holds by now."""
-        g, pieces = self.graph, self.written.get(k)
-        size = a.size
-        if not pieces:
-            return g.region(self._flat(k), offset, a.shape)
-        if all(stop <= offset or start >= offset + size for start, stop, _ in pieces):
-            return g.region(self._flat(k), offset, a.shape)
-        found, at = [], offset
-        for start, stop, e in sorted(pieces, key=lambda p: p[0]):
-            if stop <= offset or start >= offset + size:
-                continue
-            if start > at:
-                found.append(g.region(self._flat(k), at, (start - at,)))
-                at = start
-            end = min(stop, offset + size)
-            found.append(g.region(self._shaped(e, (stop - start,)), at - start, (end - at,)))
-            at = end
-        if at < offset + size:
-            found.append(g.region(self._flat(k), at, (offset + size - at,)))
-        return g.reshape(g.concat(found, 0), a.shape)
-
-    def _shaped(self, e: Any, shape: Shape) -> Any:
-        return self.graph.reshape(e, shape) if isinstance(e, Expr) else e
-
-    def _strided(self, k: int, offset: int, a: Array, strides: Any) -> Any:
-        g = self.graph
-        if a.ndim == 2 and a.T.flags.c_contiguous:
-            inner = self.current(k, offset, a.T)
-            return g.permute(inner, (1, 0))
-        if self.written.get(k):
-            raise capture_error("a scattered part of an array that was updated is read")
-        return g.strided(self._flat(k), offset, a.shape, strides)
-
-    # -- writing ----------------------------------------------------------------------------------
-
-    def write(self, a: Array, value: Any) -> None:
-        """Live memory `a` holds this value from here on."""
-        k, offset, strides = self._place(a)
-        if strides is not None:
-            raise capture_error("an array that is not contiguous is updated in place")
-        expr = value.expr if isinstance(value, Symbolic) else value
-        if not isinstance(expr, Expr):  # a number
-            expr = self.graph.full(expr, a.shape or (1,), a.dtype)
-        if self.graph.shapes[expr] != a.shape and self.graph.shapes[expr] != (a.size,):
-            raise capture_error("an array is updated with one of another shape")
-        start, stop = offset, offset + a.size
-        pieces = self.written.setdefault(k, [])
-        for s, t, e in list(pieces):
-            if t <= start or s >= stop:
-                continue
-            pieces.remove((s, t, e))
-            for left, right in ((s, start), (stop, t)):  # what the update leaves of it
-                if left < right:
-                    part = self.graph.region(self._shaped(e, (t - s,)), left - s, (right - left,))
-                    pieces.append((left, right, part))
-        pieces.append((start, stop, expr))
-
-    def put(self, target: Any, value: Any, casting: str = "same_kind") -> Any:
-        """``target[...] = value``: of live memory an update, of a symbolic array a new value."""
-        if isinstance(target, Symbolic):
-            target.expr, target.slot = value.expr, value.slot
-            return target
-        value = self.of(value)
-        if isinstance(value, Symbolic) and value.dtype != target.dtype:
-            value = self.astype(value, target.dtype)
-        self.write(target, value)
-        self.calls.append(Call(np.copyto, (target, self._arg(value)), (), {}, effect=True))
-        return target
-
-    np_copyto = put
-
-    # -- what happens to arrays -------------------------------------------------------------------
-
-    def _arg(self, a: Any) -> Any:
-        return a.slot if isinstance(a, Symbolic) else a
-
-    def _called(
-        self, function: Any, args: Sequence[Any], expr: Any, shape: Shape, dtype: Any, **options: Any
-    ) -> Symbolic:
-        out = self.slot()
-        self.calls.append(Call(function, tuple(map(self._arg, args)), (out,), options))
-        return self.new(expr, shape, dtype, out)
-
-    def kernel(self, kernel: Any, arrays: Sequence[Any]) -> tuple[Any, ...]:
-        """A kernel called with these arrays, some of which are symbolic."""
-        symbols = [self.of(a) for a in arrays]
-        kinds = [(a.shape, a.dtype) if isinstance(a, Symbolic) else type(a) for a in symbols]
-        exprs = [a.expr if isinstance(a, Symbolic) else a for a in symbols]
-        outputs = self.graph.call(kernel.program, exprs, kinds)
-        slots: list[Slot] = []
-        results: list[Any] = []
-        for k, e in enumerate(outputs):
-            position = kernel.into.get(k)
-            shape, dtype = self._kind(e, kinds)
-            slots.append(self.slot())
-            value = self.new(e, shape, dtype, slots[-1])
-            results.append(value if position is None else (position, value))
-        self.calls.append(
-            Call(kernel, tuple(map(self._arg, symbols)), tuple(slots), {}, bool(kernel.into))
-        )
-        for k, r in enumerate(results):  # after all were computed from the arrays as they came
-            if isinstance(r, tuple):
-                target = arrays[r[0]]
-                if isinstance(target, Symbolic):
-                    target.expr, target.slot = r[1].expr, r[1].slot
-                else:
-                    self.write(target, r[1])
-                results[k] = target
-        return tuple(results)
-
-    def _kind(self, e: Any, kinds: Sequence[Any]) -> tuple[Shape, Any]:
-        if isinstance(e, Expr):
-            return self.graph.shapes[e], self.graph.dtypes[e]
-        if isinstance(e, bool):
-            return (), np.dtype(np.bool_)
-        floats = [k[1] for k in kinds if isinstance(k, tuple) and k[1].kind == "f"]
-        return (), max(floats, key=lambda d: d.itemsize, default=np.dtype(np.float32))
-
-    def elementwise(self, name: str, *args: Any) -> Symbolic:
-        """One primitive."""
-        found = _ONE_STEP.get(name)
-        if found is None:
-            names = ["a", "b", "c"][: len(args)]
-            found = Kernel(trace(lambda xp, *xs: getattr(xp, name)(*xs), names, name))
-            _ONE_STEP[name] = found
-        result: Symbolic = self.kernel(found, args)[0]
-        return result
-
-    def matmul(self, a: Any, b: Any) -> Any:
-        """A product of matrices; batches of them are NumPy's."""
-        a, b = self.of(a), self.of(b)
-        if a.ndim != 2 or b.ndim != 2 or a.dtype != b.dtype or a.dtype.kind != "f":
-            return self.host(np.matmul, (a, b), {})
-        expr = self.graph.product(a.expr, b.expr)
-        return self._called(native.matmul, (a, b), expr, (a.shape[0], b.shape[1]), a.dtype)
-
-    def reshape(self, x: Any, shape: Shape) -> Symbolic:
-        wanted = np.broadcast_to(np.zeros((), np.bool_), x.shape).reshape(shape).shape
-        expr = self._shaped(x.expr, wanted)
-        return self._called(np.reshape, (x, wanted), expr, wanted, x.dtype)
-
-    def permute(self, x: Any, axes: tuple[int, ...]) -> Symbolic:
-        expr = self.graph.permute(x.expr, axes) if isinstance(x.expr, Expr) else x.expr
-        shape = tuple(x.shape[a] for a in axes)
-        return self._called(np.transpose, (x, axes), expr, shape, x.dtype)
-
-    def astype(self, x: Any, dtype: Any) -> Any:
-        expr: Any
-        if x.dtype == dtype:
-            return x
-        if x.dtype.kind in "iu" and dtype.kind in "iu" and np.can_cast(x.dtype, dtype):
-            expr = x.expr  # labels: a kernel reads them in their own type
-        elif isinstance(x.expr, Expr):
-            expr = self.graph.add("cast", (x.expr,), (), x.shape, dtype)
-        else:
-            expr = self.graph.full(x.expr, (), dtype)
-        return self._called(_astype, (x, dtype), expr, x.shape, dtype)
-
-    def getitem(self, x: Any, index: Any) -> Symbolic:
-        parts = index if isinstance(index, tuple) else (index,)
-        if any(isinstance(p, AbstractArray) for p in parts):
-            raise capture_error("an array is indexed with an array that the step computes")
-        result = np.broadcast_to(np.zeros((), np.bool_), x.shape)[index]
-        shape = result.shape
-        plain = all(isinstance(p, slice | int | np.integer) or p is Ellipsis for p in parts)
-        if not plain or not isinstance(x.expr, Expr):
-            return self.host(_getitem, (x, index), {})
-        slices = _slices(parts, x.shape)
-        if any(step < 1 for _, _, step in slices):
-            return self.host(_getitem, (x, index), {})
-        kept = tuple(len(range(*s)) for s in slices)
-        expr = x.expr
-        if kept != x.shape:
-            expr = self.graph.add("slice", (expr,), (("slices", slices),), kept, x.dtype)
-        return self._called(_getitem, (x, index), self._shaped(expr, shape), shape, x.dtype)
-
-    def host(self, function: Any, args: Sequence[Any], options: dict[str, Any]) -> Symbolic:
-        """A call that NumPy does, at capture for its shape and at every replay for its value."""
-        symbols = [self.of(a) for a in args]
-        like = [np.zeros(a.shape, a.dtype) if isinstance(a, Symbolic) else a for a in symbols]
-        if any(isinstance(v, AbstractArray | list) for v in (*options.values(), *args)):
-            raise capture_error(f"np.{function.__name__} with these arguments")
-        with np.errstate(all="ignore"):
-            result = np.asarray(function(*like, **options))
-        inputs = [a for a in symbols if isinstance(a, Symbolic)]
-        k = len(self.functions)
-        template = tuple(None if isinstance(a, Symbolic) else a for a in symbols)
-        self.functions.append((function, template, options))
-        expr = self.graph.add(
-            "host", (k, *[i.expr for i in inputs]), (), result.shape, result.dtype
-        )
-        return self._called(function, symbols, expr, result.shape, result.dtype, **options)
-
-    # -- NumPy's functions ------------------------------------------------------------------------
-
-    def np_reshape(self, x: Any, shape: Any, **_: Any) -> Any:
-        return self.reshape(x, tuple(shape) if not isinstance(shape, int) else (shape,))
-
-    def np_transpose(self, x: Any, axes: Any = None) -> Any:
-        return self.permute(x, tuple(reversed(range(x.ndim))) if axes is None else tuple(axes))
-
-    def np_matrix_transpose(self, x: Any) -> Any:
-        return x.mT
-
-    def np_ones_like(self, x: Any, dtype: Any = None) -> Any:
-        return self.constant(1, x.shape, dtype or x.dtype)
-
-    def np_zeros_like(self, x: Any, dtype: Any = None) -> Any:
-        return self.constant(0, x.shape, dtype or x.dtype)
-
-    def constant(self, value: float, shape: Shape, dtype: Any) -> Symbolic:
-        """The same number everywhere."""
-        expr = self.graph.full(value, shape, dtype)
-        return self._called(np.full, (shape, value, dtype), expr, shape, dtype)
-
-    def np_concatenate(self, xs: Any, axis: int = 0) -> Any:
-        symbols = [self.of(x) for x in xs]
-        if any(not isinstance(x.expr, Expr) for x in symbols):
-            raise capture_error("numbers are joined")
-        axis = axis % symbols[0].ndim
-        expr = self.graph.concat([x.expr for x in symbols], axis)
-        shape, dtype = self.graph.shapes[expr], self.graph.dtypes[expr]
-        return self._called(_concatenate, (axis, *symbols), expr, shape, dtype)
-
-    def np_may_share_memory(self, a: Any, b: Any, *_: Any) -> bool:
-        return False  # a captured value never changes
-
-    def np_shape(self, x: Any) -> Shape:
-        return x.shape  # type: ignore[no-any-return]
-
-    def place(self, g: Any, slices: Any, shape: Shape) -> Symbolic:
-        """Zeros with `g` at a slice."""
-        expr = self.graph.add("place", (g.expr,), (("slices", slices),), shape, g.dtype)
-        return self._called(_place, (g, slices, shape), expr, shape, g.dtype)
-
-    # -- random bits and guards -------------------------------------------------------------------
-
-    def bernoulli(self, draw: Callable[[], Array], shape: Shape, p: float, key: Any) -> Symbolic:
-        """A mask, true with probability p; `draw` draws it, `key` tells the stream's place."""
-        k = len(self.draws)
-        self.draws.append((key, p))
-        expr = self.graph.add("random", (k,), (("p", p), ("shape", shape)), shape, np.bool_)
-        return self._called(draw, (), expr, shape, np.bool_)
-
-    def labels(self, x: Symbolic, classes: int) -> None:
-        """A replay needs whole numbers from 0 to classes - 1 here."""
-        if not is_leaf(x.expr):
-            raise capture_error("labels are computed in the step; pass them as an argument")
-        self.guards.append(("labels", x, classes))
-
-
-    def finite(self, x: Symbolic) -> None:
-        """A replay stops here, before any update, where this number is not finite."""
-        self.checks.append(x)
-        self.calls.append(Call(native.check_finite, (self._arg(x),), (), {}, effect=True))
-
-
-_ONE_STEP: dict[str, Any] = {}
-
-
-def _astype(x: Any, dtype: Any) -> Any:
-    return x.astype(dtype)
-
-
-def _getitem(x: Any, index: Any) -> Any:
-    return x[index]
-
-
-def _concatenate(axis: int, *xs: Any) -> Any:
-    return np.concatenate(xs, axis=axis)
-
-
-def _place(g: Any, slices: Any, shape: Any) -> Any:
-    out = np.zeros(shape, g.dtype)
-    out[tuple(slice(*s) for s in slices)] = g
-    return out
-
-
-def _slices(parts: Sequence[Any], shape: Shape) -> tuple[tuple[int, int, int], ...]:
-    """(start, stop, step) of every axis."""
-    full = list(parts)
-    if any(p is Ellipsis for p in full):
-        k = next(i for i, p in enumerate(full) if p is Ellipsis)
-        full[k : k + 1] = [slice(None)] * (len(shape) - len(full) + 1)
-    full += [slice(None)] * (len(shape) - len(full))
-    found = []
-    for p, n in zip(full, shape, strict=True):
-        if isinstance(p, slice):
-            found.append(p.indices(n))
-        else:
-            i = int(p) % n
-            found.append((i, i + 1, 1))
-    return tuple(found)

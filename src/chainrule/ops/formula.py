@@ -85,9 +85,7 @@ class Compiled(Op):
             raw.append(a)
         if state.recorder is not None:
             raw = state.recorder.take(args, raw)
-        kinds = tuple(
-            [(a.dtype, a.ndim > 0) if type(a) in _DIRECT else type(a) for a in raw]
-        )
+        kinds = tuple([(a.dtype, a.ndim > 0) if type(a) in _DIRECT else type(a) for a in raw])
         if kinds not in self._clean:
             cast = self._cast(args, raw)
             if cast is not None:

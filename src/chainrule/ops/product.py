@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.array.namespace import NUMPY
 from chainrule.array.errors import ShapeError
+from chainrule.array.namespace import NUMPY
 from chainrule.autograd.tape import Op, apply
 from chainrule.ops import elementwise as e
 from chainrule.ops.shape import _data, _one_dtype, _shape, astype, matrix_transpose, reshape
@@ -39,8 +39,16 @@ class _Matmul(Op):
     ) -> Any:
         a, b = inputs
         (g,) = cotangents
-        da = sum_to_shape(xp.matmul(g, matrix_transpose(b)), attrs["shapes"][0]) if needed[0] else None
-        db = sum_to_shape(xp.matmul(matrix_transpose(a), g), attrs["shapes"][1]) if needed[1] else None
+        da = (
+            sum_to_shape(xp.matmul(g, matrix_transpose(b)), attrs["shapes"][0])
+            if needed[0]
+            else None
+        )
+        db = (
+            sum_to_shape(xp.matmul(matrix_transpose(a), g), attrs["shapes"][1])
+            if needed[1]
+            else None
+        )
         return da, db
 
     def per_sample(

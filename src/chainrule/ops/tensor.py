@@ -120,7 +120,7 @@ class Tensor(Variable):
         if g is None or isinstance(g, Tensor):
             return g
         if state.recorder is not None:
-            return Variable._wrap(state.recorder.of(g))  # type: ignore[no-any-return]
+            return Variable._wrap(copied(state.recorder.of(g)))  # type: ignore[no-any-return]
         # a gradient in an optimizer's vector is overwritten by the next pass: give a copy
         wrapped: Tensor = Variable._wrap(g.copy() if g is self._slot else g)
         return wrapped
@@ -158,7 +158,7 @@ class Tensor(Variable):
     def detach(self) -> Tensor:
         """The same values, off the tape."""
         if state.recorder is not None:
-            values = state.recorder.of(self._data)
+            values = copied(state.recorder.of(self._data))
         else:
             values = self._data if self._parameter() is None else self._data.copy()
         detached: Tensor = Variable._wrap(values)

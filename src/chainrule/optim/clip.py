@@ -56,7 +56,7 @@ def _squares(xp: Any, g: Any, top: Any) -> Any:
 
 
 def _unit(xp: Any, top: Any) -> Any:
-    """What to divide by before squaring: the largest magnitude, or 1 where that is no number > 0."""
+    """What to divide by before squaring: the largest magnitude, or 1 where it is 0, inf or NaN."""
     return xp.where((top > 0.0) & xp.isfinite(top), top, 1.0)
 
 

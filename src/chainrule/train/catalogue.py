@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ _ACTIVATIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("relu", {}), ("tanh", {}), ("sigmoid", {}), ("gelu", {}), ("gelu", {"approximate": "tanh"}),
     ("silu", {}), ("elu", {}), ("selu", {}), ("leaky_relu", {}), ("softplus", {}),
 )  # fmt: skip
+_NAMES = {"bce_with_logits": "binary_cross_entropy_with_logits"}
 _LOSSES = ("mse", "l1", "huber", "bce", "bce_with_logits", "cross_entropy", "nll")
 
 
@@ -49,21 +51,22 @@ def sources() -> dict[str, str]:
         return dict(found)
 
 
-def _works() -> Iterator[Callable[[], Any]]:
+def _works() -> Iterator[Callable[[], None]]:
     for dtype in (np.float32, np.float64):
-        yield from (lambda f=f, d=dtype: _formula(f, d) for f in FORMULAS.values())
-        yield lambda d=dtype: _arithmetic(d)
-    for dtype, (name, options) in itertools.product((np.float32, np.float64), _ACTIVATIONS):
-        yield lambda n=name, o=options, d=dtype: _layer(n, o, d)
+        for f in FORMULAS.values():
+            yield partial(_formula, f, dtype)
+        yield partial(_arithmetic, dtype)
+        for name, options in _ACTIVATIONS:
+            yield partial(_layer, name, options, dtype)
     for name, options in _ACTIVATIONS:
-        yield lambda n=name, o=options: _network(n, o, 0.0)
-        yield lambda n=name, o=options: _network(n, o, 0.2)
+        for p in (0.0, 0.2):
+            yield partial(_network, name, options, p)
     for loss, weighted in itertools.product(_LOSSES, (False, True)):
-        yield lambda k=loss, w=weighted: _fit(k, w)
+        yield partial(_fit, loss, weighted)
     for optimizer in _optimizers():
-        yield lambda o=optimizer: _fit("cross_entropy", False, o)
+        yield partial(_fit, "cross_entropy", False, optimizer)
     for more in ({"clip_norm": 1.0}, {"clip_value": 1.0}, {"accumulate": 2}):
-        yield lambda m=more: _fit("cross_entropy", False, "adam", **m)
+        yield partial(_fit, "cross_entropy", False, "adam", **more)
 
 
 def _rows(dtype: Any, columns: int = 4, rows: int = 6) -> Any:
@@ -81,16 +84,22 @@ def _formula(f: Any, dtype: Any) -> None:
 def _arithmetic(dtype: Any) -> None:
     """What operators and reductions compute, in the layouts of a network."""
     x, y = tensor(_rows(dtype), requires_grad=True), tensor(_rows(dtype), requires_grad=True)
-    row, column = tensor(x._data[:1], requires_grad=True), tensor(x._data[:, :1], requires_grad=True)
+    row, column = (
+        tensor(x._data[:1], requires_grad=True),
+        tensor(x._data[:, :1], requires_grad=True),
+    )
     number = np.asarray(2.0, dtype)
-    for other in (y, row, column, number, 2.0):
-        for f in (ops.add, ops.subtract, ops.multiply, ops.divide, ops.maximum, ops.minimum):
-            f(x, other).sum().backward()
-    for f in (ops.exp, ops.log, ops.sqrt, ops.abs, ops.square, ops.negative):
+    binary: tuple[Any, ...] = (
+        ops.add, ops.subtract, ops.multiply, ops.divide, ops.maximum, ops.minimum,
+    )  # fmt: skip
+    unary: tuple[Any, ...] = (ops.exp, ops.log, ops.sqrt, ops.abs, ops.square, ops.negative)
+    reductions: tuple[Any, ...] = (ops.sum, ops.mean, ops.max)
+    for f, other in itertools.product(binary, (y, row, column, number, 2.0)):
+        f(x, other).sum().backward()
+    for f in unary:
         f(ops.square(x) + 0.5).sum().backward()
-    for axis, keepdims in itertools.product((None, 0, -1), (False, True)):
-        for f in (ops.sum, ops.mean, ops.max):
-            f(x, axis=axis, keepdims=keepdims).sum().backward()
+    for f, axis, keepdims in itertools.product(reductions, (None, 0, -1), (False, True)):
+        f(x, axis=axis, keepdims=keepdims).sum().backward()
     (x**2).mean().backward()
 
 
@@ -139,17 +148,19 @@ def _fit(loss: str, weighted: bool, optimizer: Any = "adam", **more: Any) -> Non
     x = _rows(np.float32)
     width = 3 if classes else 1
     y = np.arange(6) % 3 if classes else (np.arange(6) % 2).astype(np.float32)[:, None]
-    last = {"nll": [nn.LogSoftmax()], "bce": [nn.Sigmoid()]}.get(loss, [])
+    ends: dict[str, list[Any]] = {"nll": [nn.LogSoftmax()], "bce": [nn.Sigmoid()]}
+    last = ends.get(loss, [])
     model = nn.Sequential(nn.Dense(4, 5), nn.ReLU(), nn.Dense(5, width), *last)
     trainer = Trainer(model, loss=loss, optimizer=optimizer, metrics=[], seed=0, **more)
     weight = np.ones(6, np.float32) if weighted else None
     trainer.fit((x, y), epochs=1, batch_size=6, shuffle=False, sample_weight=weight)
     trainer.evaluate((x, y), sample_weight=weight)
+    if classes or loss == "bce":
+        return
+    f: Any = getattr(ops, _NAMES.get(loss, f"{loss}_loss"))
     for reduction in ("sum", "none"):
-        if not classes and loss != "bce":
-            f: Any = getattr(ops, {"bce_with_logits": "binary_cross_entropy_with_logits"}.get(loss, f"{loss}_loss"))
-            z = tensor(_rows(np.float32), requires_grad=True)
-            f(z, _rows(np.float32), reduction=reduction).sum().backward()
+        z = tensor(_rows(np.float32), requires_grad=True)
+        f(z, _rows(np.float32), reduction=reduction).sum().backward()
 
 
 def _optimizers() -> Iterator[Any]:

@@ -29,6 +29,7 @@ from chainrule.train.history import History, as_row
 from chainrule.train.interrupt import Interrupt
 from chainrule.train.preparation import Prepared, check_parameters, prepare, raw_output, whole
 from chainrule.train.progress import Progress
+from chainrule.train.running import Evaluating, Running
 
 __all__ = ["Trainer"]
 
@@ -131,7 +132,7 @@ class Trainer:
         self.checkpoint_due: Callable[[Trainer], None] | None = None
         self.layout: dict[str, Any] = {}  # of the data: what a place in it means
         self._first_epoch = 0
-        self._running = _Running()
+        self._running = Running()
         self._place: Any = None  # the batch a step is on, for its errors
         self.captured = Captured(
             self._step, quiet=True, also=[self.loss.source, *self.regularizers]
@@ -215,7 +216,7 @@ class Trainer:
         }
         self._first_epoch = self.epoch
         self.history = History(seed=self.stream.seed)
-        self._running = _Running()
+        self._running = Running()
         self.scheduler = self._make_schedule(steps, epochs)
         self.stop, self.resumed, self.partial = None, False, False
         start_batch = self._resume(resume, train, batch_size)
@@ -321,7 +322,7 @@ class Trainer:
     ) -> None:
         logs: dict[str, float] = {"loss": self._running.mean()}
         logs.update(self._computed(self._running))
-        self._running = _Running()
+        self._running = Running()
         self.partial = False
         if valid is not None:
             logs.update((f"val_{k}", v) for k, v in self._evaluated(valid).items())
@@ -465,7 +466,7 @@ class Trainer:
     # -- metrics
     # ------------------------------------------------------------------------------------
 
-    def _measure(self, running: _Running, y: Any, weight: Any) -> None:
+    def _measure(self, running: Running, y: Any, weight: Any) -> None:
         if not self.metrics or running.output is None:
             return
         running.keep(y, weight)
@@ -473,7 +474,7 @@ class Trainer:
         if running.rows >= _METRIC_ROWS and not mid_epoch:
             self._take(running)
 
-    def _take(self, running: _Running) -> None:
+    def _take(self, running: Running) -> None:
         y, output, weight = running.kept()
         if output is not None:
             for m in self.metrics:
@@ -482,7 +483,7 @@ class Trainer:
                 m.update(y, output, weight)
             running.started = True
 
-    def _computed(self, running: _Running) -> dict[str, float]:
+    def _computed(self, running: Running) -> dict[str, float]:
         self._take(running)
         return {m.name: m.compute() for m in self.metrics} if running.started else {}
 
@@ -506,8 +507,8 @@ class Trainer:
             return as_row(self._evaluated(prepared))
 
     def _evaluated(self, prepared: Prepared) -> dict[str, float]:
-        running = _Running()
-        with _evaluating(self.model), no_grad():
+        running = Running()
+        with Evaluating(self.model), no_grad():
             for batch in prepared.epoch(0):
                 weight = prepared.weight(batch)
                 w = float(len(batch.x)) if weight is None else float(weight.sum())
@@ -540,7 +541,7 @@ class Trainer:
         (4, 3)
         """
         model = self.model
-        with _evaluating(model), no_grad():
+        with Evaluating(model), no_grad():
             if type(x) is np.ndarray and 0 < len(x) <= batch_size:
                 return raw_output(model(x.astype(model.dtype, copy=False)), len(x))
             if isinstance(x, Batches) or not is_arrays(x):
@@ -577,57 +578,3 @@ class Trainer:
         from chainrule.train import checkpoint
 
         return checkpoint.read(self, resume)
-
-
-class _Running:
-    """Sums over an epoch so far."""
-
-    __slots__ = ("_kept", "batch", "last", "loss", "output", "rows", "started", "weight")
-
-    def __init__(self) -> None:
-        self.loss = self.weight = self.last = 0.0
-        self.batch = 0  # the next batch of the epoch
-        self.rows = 0
-        self.output: Any = None
-        self.started = False  # whether the metrics have taken outputs of this epoch
-        self._kept: list[tuple[Any, Any, Any]] = []
-
-    def add(self, value: float, weight: float) -> None:
-        self.loss += value * weight
-        self.weight += weight
-        self.last = value
-
-    def mean(self) -> float:
-        if not self.weight:
-            raise DataError("there is nothing to measure: no rows, or every weight is zero")
-        return self.loss / self.weight
-
-    def keep(self, y: Any, weight: Any) -> None:
-        self._kept.append((y, self.output, weight))
-        self.rows += len(self.output)
-        self.output = None
-
-    def kept(self) -> tuple[Any, Any, Any]:
-        """Targets, outputs and weights since the last call, joined; None where there are none."""
-        parts, self._kept, self.rows = self._kept, [], 0
-        if not parts:
-            return None, None, None
-        y, output, weight = zip(*parts, strict=True)
-        weights = None if weight[0] is None else np.concatenate(weight)
-        return np.concatenate(y), np.concatenate(output), weights
-
-
-class _evaluating:
-    """The model in evaluation mode inside the block; no write at all where it is already."""
-
-    def __init__(self, model: Module) -> None:
-        self.model = model
-        self.training = model.training
-
-    def __enter__(self) -> None:
-        if self.training:
-            self.model.eval()
-
-    def __exit__(self, *_: object) -> None:
-        if self.training:
-            self.model.train()

@@ -1,0 +1,302 @@
+"""`Program`: a captured step for one signature, with what must still hold for it to be replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chainrule.array.abstract import AbstractArray
+from chainrule.array.random import default_stream
+from chainrule.autograd.context import state, structure
+from chainrule.autograd.tape import Variable
+from chainrule.autograd.watch import Watch
+from chainrule.compile.recorder import Recorder
+from chainrule.compile.replay import Replay, replay
+from chainrule.compile.show import show_c, show_numpy
+from chainrule.compile.symbolic import Symbolic
+
+__all__ = ["Program", "StepRecorder", "arrays_in", "tree"]
+
+#: Attributes of modules that say nothing about what they compute.
+_OWN = frozenset({"_plan", "_replayed"})
+
+
+class StepRecorder(Recorder):
+    """A recorder that also knows of parameters, modules and random streams."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: id -> (leaf, its array, gradient, version, whether it is trained), as they were
+        self.leaves: dict[int, tuple[Any, Any, Any, int, bool]] = {}
+        #: ids of leaves whose gradient the step forgets before it reads it
+        self.reset: set[int] = set()
+        #: ids of leaves whose gradient of before the step reads
+        self.read_before: set[int] = set()
+        self.modules: dict[int, Any] = {}
+
+    def take(self, args: Sequence[Any], raw: Sequence[Any]) -> list[Any]:
+        """The arrays of an operation's arguments, symbolic all of them."""
+        frame = state.frame
+        while frame is not None:
+            self.modules.setdefault(id(frame.module), frame.module)
+            frame = frame.parent
+        for a in args:
+            if isinstance(a, Variable) and a._node is None:
+                self.touch(a)
+        return [self.of(r) for r in raw]
+
+    def touch(self, leaf: Any, reads: bool = False, resets: bool = False) -> None:
+        """Remember a leaf as it was before the step changed it.
+
+        `reads`: its gradient is read now; `resets`: it is forgotten.
+        """
+        if resets and id(leaf) not in self.read_before:
+            self.reset.add(id(leaf))
+        if reads and id(leaf) not in self.reset:
+            self.read_before.add(id(leaf))
+        if id(leaf) not in self.leaves and not isinstance(leaf._data, AbstractArray):
+            known = (leaf, leaf._data, leaf._grad, leaf._version, leaf.requires_grad)
+            self.leaves[id(leaf)] = known
+
+    def bernoulli(self, path: str, shape: Any, p: float) -> Any:  # type: ignore[override]
+        """A mask from the current stream; each replay draws the next one."""
+
+        def draw() -> Any:
+            return default_stream().bernoulli(path, shape, p)
+
+        return super().bernoulli(draw, shape, p, path)
+
+    def zero(self, leaf: Any) -> None:
+        """The gradient of a leaf becomes zero in its place."""
+        self.put(leaf._grad, self.constant(0, leaf._data.shape, leaf._data.dtype))
+
+    def restore(self) -> None:
+        """Leaves as they were."""
+        for leaf, data, grad, version, _ in self.leaves.values():
+            leaf._data, leaf._grad = data, grad
+            if leaf._version != version:  # only parameters count versions
+                leaf._version = version
+
+
+@dataclass
+class _Module:
+    """What a captured step knew of a module."""
+
+    module: Any
+    seen: dict[str, Any]
+
+    @classmethod
+    def of(cls, module: Any) -> _Module:
+        return cls(module, {k: v for k, v in module.__dict__.items() if k not in _OWN})
+
+    def same(self) -> bool:
+        now = self.module.__dict__
+        return (
+            not self.module._hooks
+            and sum(k not in _OWN for k in now) == len(self.seen)
+            and all(k in now and now[k] is v for k, v in self.seen.items())
+        )
+
+
+class Program:
+    """A captured step for one signature."""
+
+    def __init__(
+        self,
+        recorder: StepRecorder,
+        positions: Sequence[int],
+        static: Sequence[tuple[int, Any]],
+        result: Any,
+        arrays: list[Any],
+        watch: Watch,
+        enabled: bool,
+        name: str,
+        spare: bool,
+    ) -> None:
+        self.positions = list(positions)
+        self.static = list(static)
+        self.result, self.enabled = result, enabled
+        self.checked = 0
+        self.leaves = [
+            (leaf, data, trained) for leaf, data, _, _, trained in recorder.leaves.values()
+        ]
+        self.gradients = [
+            (leaf, grad)
+            for k, (leaf, _, grad, _, _) in recorder.leaves.items()
+            if k in recorder.read_before
+        ]
+        self.finals: list[tuple[Any, Any, int]] = []
+        for leaf, _, grad, version, _ in recorder.leaves.values():
+            end = leaf._grad
+            if isinstance(end, Variable):
+                end = end._data
+            if isinstance(end, Symbolic):  # a gradient outside any optimizer gets memory here
+                kept = np.zeros(end.shape, end.dtype)
+                recorder.put(kept, end)
+                end = kept
+            if end is not grad or leaf._version != version or id(leaf) in recorder.reset:
+                self.finals.append((leaf, end, leaf._version - version))
+        roots = {id(m): m for m in recorder.modules.values()}
+        below = {id(m): m for r in roots.values() for m in r.modules()}
+        self.modules = [_Module.of(m) for m in below.values()]
+        self.hooked = any(m._hooks for m in below.values())
+        self.version = structure.version
+        self.watch = watch
+        self.hosts = recorder.hosts
+        self.replay: Replay = replay(recorder, arrays, name, spare)
+        self.single = isinstance(result, _Leaf) and result.tensor
+
+    def text(self, numpy: bool = False) -> str:
+        """What runs, as C or as NumPy."""
+        r = self.replay
+        if numpy or r.layout is None:
+            return show_numpy(r)
+        names: dict[tuple[int, int, tuple[int, ...]], str] = {}
+        paths: dict[int, str] = {}
+        for m in sorted(self.modules, key=lambda m: -sum(1 for _ in m.module.modules())):
+            for path, p in m.module.named_parameters():
+                paths.setdefault(id(p), path)
+        for leaf, _, _ in self.leaves:
+            path = paths.get(id(leaf), "")
+            owner, _, last = path.rpartition(".")
+            name = "_".join(filter(None, [last or "parameter", owner.replace(".", "_")]))
+            places = [(leaf._data, name, "parameters")]
+            if leaf._slot is not None:
+                places.append((leaf._slot, f"grad_{name}", "gradients"))
+            for a, own, whole in places:
+                k, offset, _ = r.recorder._place(a)
+                names.setdefault((k, 0, r.recorder.bases[k].shape), whole)
+                names[k, offset, a.shape] = own
+        return show_c(r, names, r.name)
+
+    def holds(self) -> bool:
+        """Whether the step is still the one that was captured."""
+        if state.enabled is not self.enabled or not self.watch.same():
+            return False
+        for leaf, data, trained in self.leaves:
+            if leaf._data is not data or leaf.requires_grad is not trained:
+                return False
+        for leaf, grad in self.gradients:
+            if leaf._grad is not grad:
+                return False
+        if structure.version != self.version:
+            if not all(m.same() for m in self.modules):
+                return False
+            self.version = structure.version
+        return True
+
+    def run(self, args: Sequence[Any]) -> Any:
+        """The step's result, or NotImplemented where it must be captured anew or run eagerly."""
+        arrays = []
+        if len(args) != len(self.positions) + len(self.static):
+            return NotImplemented
+        for k, value in self.static:
+            if args[k] is not value and not _equal(args[k], value):
+                return NotImplemented
+        for k in self.positions:
+            a = args[k]
+            arrays.append(a._data if isinstance(a, Variable) else a)
+        if not self.holds():
+            return NotImplemented
+        for prepare, _ in self.hosts:
+            if not prepare():
+                return NotImplemented
+        outputs = self.replay.run(*arrays)
+        if outputs is NotImplemented:
+            return outputs
+        for _, commit in self.hosts:
+            commit()
+        for leaf, grad, steps in self.finals:
+            leaf._grad = grad
+            leaf._version += steps
+        if self.single:
+            return Variable._wrap(outputs[0])
+        return self.result.build(outputs)
+
+    def try_out(self, args: Sequence[Any]) -> Any:
+        """The outputs of a replay whose effects are undone, and memory before and after it."""
+        if not self.holds() or not all(prepare() for prepare, _ in self.hosts):
+            return None
+        before = [w.copy() for w in self.replay.written]
+        stream = default_stream()
+        draws = stream.state()
+        raw = [args[k]._data if isinstance(args[k], Variable) else args[k] for k in self.positions]
+        outputs = self.replay.run(*raw)
+        if outputs is NotImplemented:
+            return None
+        after = [w.copy() for w in self.replay.written]
+        for w, b in zip(self.replay.written, before, strict=True):
+            np.copyto(w, b)
+        stream.load_state(draws)
+        return outputs, before, after
+
+    def settle(self, outputs: Any, after: list[Any]) -> Any:
+        """Make a replay that was tried out the one that counts, after the same step ran eagerly."""
+        for w, a in zip(self.replay.written, after, strict=True):
+            np.copyto(w, a)
+        for leaf, grad, _ in self.finals:
+            leaf._grad = grad
+        return self.result.build(outputs)
+
+
+class _Tree:
+    """The structure of a step's result."""
+
+    def build(self, outputs: Sequence[Any]) -> Any:
+        raise NotImplementedError
+
+
+class _Leaf(_Tree):
+    def __init__(self, number: int, tensor: bool) -> None:
+        self.number, self.tensor = number, tensor
+
+    def build(self, outputs: Sequence[Any]) -> Any:
+        a = outputs[self.number]
+        return Variable._wrap(a) if self.tensor else a
+
+
+class _Constant(_Tree):
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def build(self, outputs: Sequence[Any]) -> Any:
+        return self.value
+
+
+class _Branch(_Tree):
+    def __init__(self, make: Callable[[Any], Any], children: list[_Tree]) -> None:
+        self.make, self.children = make, children
+
+    def build(self, outputs: Sequence[Any]) -> Any:
+        return self.make([c.build(outputs) for c in self.children])
+
+
+def tree(value: Any, arrays: list[Any]) -> _Tree:
+    """The structure of `value`; its arrays are appended to `arrays`."""
+    if isinstance(value, Variable | AbstractArray | np.ndarray):
+        arrays.append(value._data if isinstance(value, Variable) else value)
+        return _Leaf(len(arrays) - 1, isinstance(value, Variable))
+    if isinstance(value, dict):
+        keys = list(value)
+        children = [tree(v, arrays) for v in value.values()]
+        return _Branch(lambda vs: dict(zip(keys, vs, strict=True)), children)
+    if isinstance(value, tuple | list):
+        kind: Any = type(value)
+        make = kind if kind in (tuple, list) else lambda vs: kind(*vs)
+        return _Branch(make, [tree(v, arrays) for v in value])
+    return _Constant(value)
+
+
+def arrays_in(value: Any) -> list[Any]:
+    """The arrays in a result, in order."""
+    arrays: list[Any] = []
+    tree(value, arrays)
+    return arrays
+
+
+def _equal(a: Any, b: Any) -> bool:
+    plain = (int, float, bool, str, bytes, type(None), tuple)
+    return type(a) is type(b) and isinstance(a, plain) and a == b
