@@ -18,6 +18,7 @@ from chainrule._version import __version__ as __version__
 #: Where each public name lives.
 _NAMES: dict[str, str] = {
     **dict.fromkeys(["Tensor", "asarray", "from_numpy", "tensor"], "chainrule.ops.tensor"),
+    "Variable": "chainrule.ops.variable",
     "formula": "chainrule.ops.formula",
     **dict.fromkeys(["enable_grad", "is_grad_enabled", "no_grad"], "chainrule.autograd.context"),
     **dict.fromkeys(
@@ -96,6 +97,7 @@ if TYPE_CHECKING:  # the same tables, in the form that type checkers and editors
     from chainrule.ops.tensor import asarray as asarray
     from chainrule.ops.tensor import from_numpy as from_numpy
     from chainrule.ops.tensor import tensor as tensor
+    from chainrule.ops.variable import Variable as Variable
     from chainrule.serialize.model import load as load
     from chainrule.serialize.model import save as save
     from chainrule.train import callbacks as callbacks

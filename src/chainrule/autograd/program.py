@@ -36,6 +36,8 @@ class StepRecorder(Recorder):
         #: ids of leaves whose gradient of before the step reads
         self.read_before: set[int] = set()
         self.modules: dict[int, Any] = {}
+        #: id of an optimizer's vector -> the vector, and its step counts as they were
+        self.counts: dict[int, tuple[Any, list[int]]] = {}
 
     def take(self, args: Sequence[Any], raw: Sequence[Any]) -> list[Any]:
         """The arrays of an operation's arguments, symbolic all of them."""
@@ -73,8 +75,14 @@ class StepRecorder(Recorder):
         """The gradient of a leaf becomes zero in its place."""
         self.put(leaf._grad, self.constant(0, leaf._data.shape, leaf._data.dtype))
 
+    def counts_before(self, flat: Any) -> list[int]:
+        """The step counts of an optimizer's vector when the step began."""
+        return self.counts.setdefault(id(flat), (flat, list(flat.steps)))[1]
+
     def restore(self) -> None:
-        """Leaves as they were."""
+        """Leaves and step counts as they were."""
+        for flat, steps in self.counts.values():
+            flat.steps[:] = steps
         for leaf, data, grad, version, _ in self.leaves.values():
             leaf._data, leaf._grad = data, grad
             if leaf._version != version:  # only parameters count versions
@@ -129,14 +137,20 @@ class Program:
             if k in recorder.read_before
         ]
         self.finals: list[tuple[Any, Any, int]] = []
+        #: tensors whose gradient is fresh at every run, and its number among the outputs
+        self.fresh: list[tuple[Any, int]] = []
         for leaf, _, grad, version, _ in recorder.leaves.values():
             end = leaf._grad
             if isinstance(end, Variable):
                 end = end._data
-            if isinstance(end, Symbolic):  # a gradient outside any optimizer gets memory here
-                kept = np.zeros(end.shape, end.dtype)
-                recorder.put(kept, end)
-                end = kept
+            if isinstance(end, Symbolic):  # a gradient outside any optimizer
+                slot = _slot(leaf)
+                if slot is None:
+                    self.fresh.append((leaf, len(arrays)))
+                    arrays.append(end)
+                    continue
+                recorder.put(slot, end)
+                end = slot
             if end is not grad or leaf._version != version or id(leaf) in recorder.reset:
                 self.finals.append((leaf, end, leaf._version - version))
         roots = {id(m): m for m in recorder.modules.values()}
@@ -212,6 +226,8 @@ class Program:
         for leaf, grad, steps in self.finals:
             leaf._grad = grad
             leaf._version += steps
+        for leaf, k in self.fresh:
+            leaf._grad = outputs[k]
         if self.single:
             return Variable._wrap(outputs[0])
         return self.result.build(outputs)
@@ -222,7 +238,8 @@ class Program:
             return None
         before = [w.copy() for w in self.replay.written]
         stream = default_stream()
-        draws = stream.state()
+        paths = [path for path, _ in self.replay.recorder.draws]
+        counters = stream.state()["counters"]
         raw = [args[k]._data if isinstance(args[k], Variable) else args[k] for k in self.positions]
         outputs = self.replay.run(*raw)
         if outputs is NotImplemented:
@@ -230,7 +247,7 @@ class Program:
         after = [w.copy() for w in self.replay.written]
         for w, b in zip(self.replay.written, before, strict=True):
             np.copyto(w, b)
-        stream.load_state(draws)
+        stream.rewind({path: counters.get(path, 0) for path in paths})
         return outputs, before, after
 
     def settle(self, outputs: Any, after: list[Any]) -> Any:
@@ -239,6 +256,8 @@ class Program:
             np.copyto(w, a)
         for leaf, grad, _ in self.finals:
             leaf._grad = grad
+        for leaf, k in self.fresh:
+            leaf._grad = outputs[k]
         return self.result.build(outputs)
 
 
@@ -288,6 +307,13 @@ def tree(value: Any, arrays: list[Any]) -> _Tree:
         make = kind if kind in (tuple, list) else lambda vs: kind(*vs)
         return _Branch(make, [tree(v, arrays) for v in value])
     return _Constant(value)
+
+
+def _slot(leaf: Any) -> Any:
+    """Lasting memory for the gradient of a parameter, as an optimizer gives it; None for others."""
+    if leaf._slot is None and leaf._parameter() is leaf:
+        leaf._slot = np.zeros(leaf._data.size, leaf._data.dtype).reshape(leaf._data.shape)
+    return leaf._slot
 
 
 def arrays_in(value: Any) -> list[Any]:

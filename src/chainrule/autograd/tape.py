@@ -274,18 +274,23 @@ def record(
     if not state.enabled:
         return _wrapped(op, args, outputs, None)
     edges: list[Any] = []
-    track = False
+    needed: list[bool] = []
+    shared: list[tuple[int, Any]] = []  # inputs that are a parameter's memory
     for k, a in enumerate(args):
-        if isinstance(a, Variable) and a.requires_grad and (tracked is None or tracked[k]):
-            track = True
-            edges.append(a if a._node is None else (a._node, a._index))
-        else:
-            edges.append(None)
-    if not track:
+        edge = None
+        if isinstance(a, Variable):
+            if a.requires_grad and (tracked is None or tracked[k]):
+                edge = a if a._node is None else (a._node, a._index)
+            p = a._of if type(a) is _tensor_class else a
+            if p is not None:
+                shared.append((k, p))
+        edges.append(edge)
+        needed.append(edge is not None)
+    if True not in needed:
         return _wrapped(op, args, outputs, None)
     node = Node()
     node.op, node.attrs, node.frame = op, attrs, state.frame
-    node.needed = wanted = tuple([e is not None for e in edges])
+    node.needed = wanted = tuple(needed)
     node.edges = tuple(edges)
     node.sequence = next(_sequence)
     keep_inputs, keep_outputs = op.keeps(wanted, attrs)
@@ -301,13 +306,7 @@ def record(
     )
     node.residuals = residuals
     node.cotangent_of = [(o.shape, o.dtype) for o in outputs] if len(outputs) > 1 else _ONE
-    node.versions = [
-        (k, p, p._version)
-        for k, a in enumerate(args)
-        if isinstance(a, Variable)
-        and (p := a._of if type(a) is _tensor_class else a) is not None
-        and node.inputs[k] is not None
-    ]
+    node.versions = [(k, p, p._version) for k, p in shared if node.inputs[k] is not None]
     return _wrapped(op, args, outputs, node)
 
 

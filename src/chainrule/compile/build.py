@@ -366,6 +366,10 @@ def _add_to_index(folder: Path, **entries: Any) -> None:
 
 
 def _levels() -> tuple[str, ...]:
+    """What a package is built for: this machine's best variant, or with CHAINRULE_VARIANTS=all, as
+    for a wheel that others install, every variant of this kind of CPU."""
+    if os.environ.get("CHAINRULE_VARIANTS") != "all":
+        return variants()[:1]
     return _LEVELS if variants()[-1] == "x86-64" else ("plain",)
 
 

@@ -94,19 +94,23 @@ def _catalogue() -> dict[str, int]:
     return dict(getattr(build, "catalogue", dict)())
 
 
+def _first_product(a: Any, b: Any) -> Any:
+    """Find out what multiplies here, and let it."""
+    global _product
+    native = build.runtime()
+    _product = np.matmul if native is None else native.product
+    return _product(a, b)
+
+
+_product: Callable[[Any, Any], Any] = _first_product
+
+
 def matmul(a: Any, b: Any) -> Any:
     """``numpy.matmul``, by the same code as the products of a plan where both are matrices."""
-    if (
-        type(a) is np.ndarray
-        and type(b) is np.ndarray
-        and a.ndim == 2
-        and b.ndim == 2
-        and a.dtype == b.dtype
-        and a.dtype.kind == "f"
-        and (native := build.runtime()) is not None
-    ):
-        return native.product(a, b)
-    return np.matmul(a, b)
+    try:
+        return _product(a, b)
+    except (TypeError, ValueError):  # no matrices of one floating type
+        return np.matmul(a, b)
 
 
 def always() -> bool:

@@ -99,6 +99,8 @@ class Layout:
         for i, node in enumerate(self.fusion.order):
             for e in node.outputs if isinstance(node, Group) else [node]:
                 self.position[e] = i
+        #: when the last number that must be finite is there
+        self.checked = max((self.position.get(self.root(e), -1) for e in checks), default=-1)
         self.dense = self._dense()
         self.at: dict[Expr, Ref] = {}
         self.final: list[tuple[Ref, Any, Shape, Any]] = []
@@ -219,7 +221,7 @@ class Layout:
                 self.constants.append(np.full(shape, e, dtype))
                 source = (LIVE, self.live + len(self.constants) - 1, 0)
                 self.final.append(((RESULT, k, 0), source, shape, np.dtype(dtype)))
-        if any(isinstance(e, Expr) and is_leaf(e) for _, e, _, _ in updates) and len(updates) > 1:
+        if len(updates) > 1 and any(is_leaf(self.root(e)) for _, e, _, _ in updates):
             raise NotImplementedError("updates that read what other updates overwrite")
         self.final += updates
         for e in reversed(self.fusion.steps):  # outer ones first
@@ -247,7 +249,7 @@ class Layout:
 
     def _to(self, ref: Ref, e: Expr, shape: Shape, target: Expr | None) -> None:
         r = self.root(e)
-        if is_leaf(e):
+        if is_leaf(r):
             if target is None or self.ref(e) != ref:
                 self.final.append((ref, e, shape, self.graph.dtypes[e]))
         elif r not in self.at and self.bytes(r) == self.bytes(e) and self._free(r, ref, target):
@@ -262,27 +264,31 @@ class Layout:
         start, stop = ref[2], ref[2] + self.bytes(r)
         begin = min(self._written(r), default=-1)
         for i, node, a in self._reads:
-            if not is_leaf(a):
+            if not is_leaf(self.root(a)):
                 continue
             space, index, at = self.ref(a)
             if (space, index) != ref[:2] or at >= stop or at + self.bytes(a) <= start:
                 continue
+            if begin <= self.checked:  # a run that stops there must not have changed it
+                return False
             if i < begin or (i == begin and self._in_place(node, r, a, ref)):
                 continue
             return False
-        return not any(  # a result or an update that copies the old value at the end
-            is_leaf(e)
-            and self.ref(e)[:2] == ref[:2]
-            and self.ref(e)[2] < stop
-            and self.ref(e)[2] + self.bytes(e) > start
-            and (self.ref(e) != ref)
-            for e in self._copied()
-        )
+        for e in self._copied():
+            space, index, at = self.ref(e)
+            if (space, index) == ref[:2] and at < stop and at + self.bytes(e) > start:
+                return False
+        return True
 
     def _copied(self) -> Iterator[Expr]:
-        for e in [e for e, _, _ in self.results] + [w.value for w in self.writes]:
-            if isinstance(e, Expr):
+        """What is copied at the end from where it lay at the beginning: old values."""
+        for e, _, _ in self.results:
+            if isinstance(e, Expr) and is_leaf(self.root(e)):
                 yield e
+        for w in self.writes:
+            if isinstance(w.value, Expr) and is_leaf(self.root(w.value)):
+                if self.ref(w.value) != self.ref(w.target):
+                    yield w.value
 
     def _written(self, r: Expr) -> Iterator[int]:
         """When the memory of a value is written first: a joined one with its earliest part."""

@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 
 from chainrule.array.dtypes import is_float
-from chainrule.array.errors import ShapeError
-from chainrule.autograd.tape import Variable
-from chainrule.ops.tensor import Tensor
+from chainrule.ops.variable import Variable
 
 __all__ = ["Parameter"]
 
 
-class Parameter(Tensor):
+class Parameter(Variable):
     """A tensor that a module owns and an optimizer updates.
 
     Arguments:
@@ -32,7 +30,7 @@ class Parameter(Tensor):
     parameter([1., 2.])
     """
 
-    __slots__ = ("_slot", "_version")
+    __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         super().__init__(data)
@@ -42,25 +40,6 @@ class Parameter(Tensor):
                 "Parameter(np.zeros(shape, np.float32)), or convert with .astype(np.float32)"
             )
         self.requires_grad = requires_grad
-        self._version = 0
-        self._slot = None
-
-    def assign(self, value: Any) -> None:
-        """Overwrite the values, in place and in this parameter's own type.
-
-        Raises:
-            ShapeError: if the shape is another.
-            TypeError: for what are no real numbers.
-        """
-        raw = value._data if isinstance(value, Variable) else np.asarray(value)
-        if raw.dtype.kind not in "fiub":
-            raise TypeError(f"a parameter holds numbers, not {raw.dtype}")
-        if raw.shape != self.shape:
-            raise ShapeError(
-                f"a parameter of shape {self.shape} cannot take values of shape {raw.shape}"
-            )
-        np.copyto(self._data, raw, casting="same_kind")
-        self._version += 1
 
     def cast(self, dtype: Any) -> None:
         """Change the type; the gradient is dropped and an optimizer gathers the parameter anew."""

@@ -541,7 +541,8 @@ def cotangent_for(t: Any, gradient: Any, recorded: bool) -> Any:
                 f"backward on a tensor of shape {t.shape} needs its gradient: pass gradient= of "
                 "that shape, or reduce to one number first, such as t.sum()"
             )
-        g: Any = np.ones_like(t._data)
+        abstract = isinstance(t._data, AbstractArray)
+        g: Any = np.ones_like(t._data) if abstract else np.ones(t.shape, t.dtype)
     elif isinstance(gradient, Variable):
         g = gradient if recorded else gradient._data
     else:

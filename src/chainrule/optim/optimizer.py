@@ -256,7 +256,7 @@ class Optimizer:
         if state.recorder is not None:
             self._record(update, group, flat, first, last, operands)
             return
-        self._set_scalars(update, group, flat, first)
+        flat.scalars[:] = self._scalars(group, flat.steps[first] + 1)
         update.kernel(*operands)
         self._count(update, flat, first, last)
         for p in flat.params[first:last]:
@@ -269,13 +269,13 @@ class Optimizer:
             decay = "decoupled" if self.decoupled else "l2"
         return self.rule(group).update(bool(group.get("maximize")), decay)
 
-    def _set_scalars(self, update: Update, group: Group, flat: Flat, first: int) -> None:
-        """The numbers of the next update, which the kernel reads from memory."""
-        scalars = self.scalars(group, flat.steps[first] + 1)
+    def _scalars(self, group: Group, t: int) -> tuple[float, ...]:
+        """The numbers of update number t, which the kernel reads from memory."""
+        scalars = self.scalars(group, t)
         if group.get("weight_decay"):
             amount: float = group["weight_decay"]
             scalars += (1 - group["lr"] * amount if self.decoupled else amount,)
-        flat.scalars[:] = scalars
+        return scalars
 
     @staticmethod
     def _count(update: Update, flat: Flat, first: int, last: int) -> None:
@@ -285,18 +285,27 @@ class Optimizer:
     def _record(
         self, update: Update, group: Group, flat: Flat, first: int, last: int, operands: Any
     ) -> None:
-        """Note an update of a captured step: the kernel, and what Python does at each replay."""
+        """Note an update of a captured step: the kernel, and what Python does at each replay.
+
+        Each update of a step has scalars of its own: all are set before any of them runs.
+        """
+        recorder = state.recorder
+        numbers = np.empty(update.scalars, flat.dtype)
+        ahead = flat.steps[first] - recorder.counts_before(flat)[first] + 1
 
         def prepare() -> bool:
             if self._update(group) is not update:
                 return False
-            self._set_scalars(update, group, flat, first)
+            numbers[:] = self._scalars(group, flat.steps[first] + ahead)
             return True
 
-        state.recorder.kernel(update.kernel, operands)
-        state.recorder.hosts.append((prepare, lambda: self._count(update, flat, first, last)))
+        vectors = operands[: len(operands) - update.scalars]
+        places = [numbers[i : i + 1].reshape(()) for i in range(update.scalars)]
+        recorder.kernel(update.kernel, [*vectors, *places])
+        recorder.hosts.append((prepare, lambda: self._count(update, flat, first, last)))
+        self._count(update, flat, first, last)  # until the step is recorded
         for p in flat.params[first:last]:
-            state.recorder.touch(p, reads=True)
+            recorder.touch(p, reads=True)
             p._version += 1
 
     def zero_grad(self, set_to_none: bool = True) -> None:
