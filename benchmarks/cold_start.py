@@ -156,7 +156,7 @@ def run(
 
 
 def main() -> None:
-    args = harness.options(__doc__, 10, PEERS).parse_args()
+    args = harness.options(__doc__, 5, PEERS).parse_args()
     peers = harness.chosen(PEERS, args.peers)
     neighbours = harness.Neighbours(args.patience)
     with tempfile.TemporaryDirectory() as folder, harness.installed() as env:

@@ -22,7 +22,7 @@ import harness
 import peers
 from harness import Entry
 
-DEFAULT = "chainrule,eager,torch,jax"
+DEFAULT = "chainrule,torch,jax"
 Times = Mapping[str, Mapping[str, Sequence[float]]]  # by point and peer
 
 
@@ -122,14 +122,14 @@ def draw(path: Path, times: Times, labels: Mapping[str, str]) -> None:
 
 _STYLES: list[dict[str, Any]] = [
     {"color": "#c0392b", "marker": "o", "linewidth": 2},
-    {"color": "#e59866", "marker": "o", "linewidth": 1, "linestyle": "--"},
     {"color": "#2471a3", "marker": "s", "linewidth": 1},
     {"color": "#1e8449", "marker": "^", "linewidth": 1},
+    {"color": "#e59866", "marker": "o", "linewidth": 1, "linestyle": "--"},
 ]
 
 
 def main() -> int:
-    parser = harness.options(__doc__, 5, peers.ROWS)
+    parser = harness.options(__doc__, 3, peers.ROWS)
     parser.add_argument("--seconds", type=float, default=0.1, help="length of a block; 0.1")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it (.svg or .png)")
     args = parser.parse_args()

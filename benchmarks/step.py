@@ -83,7 +83,7 @@ def report(results: Sequence[Result], workers: Sequence[Worker]) -> str:
 
 def main() -> int:
     parser = harness.options(__doc__, 7, peers.ROWS)
-    parser.add_argument("--seconds", type=float, default=0.15, help="length of a block; 0.15")
+    parser.add_argument("--seconds", type=float, default=0.1, help="length of a block; 0.1")
     parser.add_argument("--cpus", type=int, help="give every worker only so many CPUs (Linux)")
     parser.add_argument("--cases", help=f"comma-separated, of {', '.join(CASES)}")
     parser.add_argument("--worker", help="(internal) be the worker of this peer")

@@ -44,7 +44,7 @@ def leaves(value: Any) -> Iterator[Any]:
 
 def frozen(x: Any) -> Any:
     """Something equal only for the same bits."""
-    if isinstance(x, np.ndarray):
+    if isinstance(x, np.ndarray | np.generic):
         return x.dtype.str, x.shape, x.tobytes()
     return x
 

@@ -20,8 +20,8 @@ def build(case: Case, mode: str) -> Job:
 
     if case.kind == "row":
         last = jax.nn.softmax if case.classes else lambda x: x
-        predict = jax.jit(lambda weights, x: last(output(weights, x, None)))
-        return predicting(lambda row: np.asarray(predict(weights, row)), case.row())
+        predict = jax.jit(lambda x: last(output(weights, x, None)))
+        return predicting(lambda row: np.asarray(predict(row)), case.row())
 
     def loss_of(weights: Any, x: Any, y: Any, key: Any) -> Any:
         if case.kind == "step":
@@ -30,24 +30,28 @@ def build(case: Case, mode: str) -> Job:
         return ((jnp.linalg.norm(slope, axis=1) - 1) ** 2).mean()
 
     def update(state: Any, x: Any, y: Any) -> Any:
-        weights, means, squares, k, key = state
-        key, now = jax.random.split(key) if case.dropout else (key, key)
+        weights, means, squares, k, *random = state
+        now = None
+        if random:
+            key, now = jax.random.split(random[0])
+            random = [key]
         loss, gradients = jax.value_and_grad(loss_of)(weights, x, y, now)
         k = k + 1
-        c1, c2 = 1 - BETA1**k, 1 - BETA2**k
+        root = jnp.sqrt(1 - BETA2**k)
+        rate, epsilon = RATE * root / (1 - BETA1**k), EPSILON * root
         means = [BETA1 * m + (1 - BETA1) * g for m, g in zip(means, gradients, strict=True)]
         squares = [BETA2 * v + (1 - BETA2) * g * g for v, g in zip(squares, gradients, strict=True)]
         weights = [
-            w - RATE * (m / c1) / (jnp.sqrt(v / c2) + EPSILON)
+            w - rate * m / (jnp.sqrt(v) + epsilon)
             for w, m, v in zip(weights, means, squares, strict=True)
         ]
-        return (weights, means, squares, k, key), loss
+        return (weights, means, squares, k, *random), loss
 
     zeros = [[jnp.zeros_like(w) for w in weights] for _ in range(2)]
-    # the generator that costs least here; the default one takes most of a step with dropout
-    key = jax.random.key(0, impl="unsafe_rbg")
-    state = (weights, *zeros, jnp.zeros((), jnp.float32), key)
-    return donated(update, state, case)
+    # the default generator: rbg and unsafe_rbg take longer on a CPU. As plain numbers, because to
+    # pass a jax.random.key to a compiled function costs 8 µs
+    random = [jax.random.PRNGKey(0)] if case.dropout else []
+    return donated(update, (weights, *zeros, jnp.zeros((), jnp.float32), *random), case)
 
 
 def donated(update: Callable[..., Any], state: Any, case: Case) -> Job:

@@ -38,8 +38,9 @@ def build(case: Case, mode: str) -> Job:
     trainable = [v.value for v in model.trainable_variables]
     others = [v.value for v in model.non_trainable_variables]
     if case.kind == "row":
-        predict = jax.jit(lambda w, o, x: model.stateless_call(w, o, x, training=False)[0])
-        return predicting(lambda row: np.asarray(predict(trainable, others, row)), case.row())
+        call = model.stateless_call
+        predict = jax.jit(lambda x: call(trainable, others, x, training=False)[0])
+        return predicting(lambda row: np.asarray(predict(row)), case.row())
 
     optimizer = keras.optimizers.Adam(RATE, BETA1, BETA2, EPSILON)
     optimizer.build(model.trainable_variables)

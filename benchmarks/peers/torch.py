@@ -160,11 +160,12 @@ def compiled(case: Case) -> Job:
     def update(x: Any, y: Any) -> Any:
         gradients, loss = torch.func.grad_and_value(loss_of)(parameters, x, y)
         k.add_(1)
-        c1, c2 = 1 - BETA1**k, 1 - BETA2**k
+        root = torch.sqrt(1 - BETA2**k)
+        rate, epsilon = RATE * root / (1 - BETA1**k), EPSILON * root
         for p, m, v, g in zip(parameters, means, squares, gradients, strict=True):
             m.lerp_(g, 1 - BETA1)
             v.mul_(BETA2).addcmul_(g, g, value=1 - BETA2)
-            p.sub_(RATE * (m / c1) / ((v / c2).sqrt() + EPSILON))
+            p.sub_(rate * m / (v.sqrt() + epsilon))
         return loss
 
     whole = torch.compile(update, fullgraph=True)

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from chainrule.autograd.context import state
-from chainrule.autograd.program import Program, StepRecorder, arrays_in, tree
+from chainrule.autograd.program import Program, StepRecorder, no_draws, tree
 from chainrule.autograd.tape import Variable
 from chainrule.autograd.watch import Watch
-from chainrule.compile.symbolic import CaptureError, Symbolic
+from chainrule.compile.symbolic import CaptureError, Postponed, Symbolic, line_of
 
 __all__ = ["CaptureError", "Captured", "capture", "show"]
 
@@ -58,6 +58,7 @@ class Captured:
         #: of each signature: programs that hold under different conditions; None: it runs eagerly
         self._programs: dict[Any, list[Program] | None] = {}
         self._last: Program | None = None
+        self._postponed = 0
         functools.update_wrapper(self, step, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -88,8 +89,13 @@ class Captured:
         if len(self._programs) >= _MOST and key not in self._programs:
             return self.step(*args)
         made = None
+        if len(known) >= _MOST_OF_ONE and known[-1].checked >= _COMPARED:
+            known = known[1:]  # it changes now and then: the oldest goes
         if len(known) < _MOST_OF_ONE:
-            made = self._captured(args)
+            try:
+                made = self._captured(args)
+            except Postponed:
+                return self.step(*args)
         else:
             name = known[-1].watch.changed()
             self._explain(f"{name} changes at every call" if name else "its parameters change")
@@ -99,27 +105,21 @@ class Captured:
     def _captured(self, args: tuple[Any, ...]) -> Program | None:
         """The program of the step for these arguments; None where it cannot be captured."""
         recorder = StepRecorder()
-        positions, static, given = [], [], list(args)
-        for k, a in enumerate(args):
-            raw = a._data if isinstance(a, Variable) else a
-            if isinstance(raw, np.ndarray) and not (isinstance(a, Variable) and _is_parameter(a)):
-                positions.append(k)
-                symbol = recorder.argument(raw, f"x{len(positions)}")
-                given[k] = _like(a, symbol)
-            else:
-                static.append((k, a))
-        watch = Watch([self.step, *self._also])
         changes = state.changes
-        state.recorder = recorder
         try:
-            result = self.step(*given)
+            positions, static, given = _given(recorder, args)
+            watched = [self.step, *self._also, *(a for _, a in static)]
+            watch = Watch(watched)
+            state.recorder = recorder
+            with no_draws():
+                result = self.step(*given)
             arrays: list[Any] = []
             shape = tree(result, arrays)
             arrays = [recorder.of(a) for a in arrays]
             name = getattr(self.step, "__name__", "step")
             if (changed := watch.changed()) is not None:
                 raise CaptureError(f"it changes {changed}, which a replay would not")
-            watch = Watch([self.step, *self._also, *_forwards(recorder.modules.values())])
+            watch = Watch([*watched, *_forwards(recorder.modules.values())])
             program = Program(
                 recorder, positions, static, shape, arrays, watch, state.enabled, name, self._spare
             )
@@ -127,11 +127,19 @@ class Captured:
                 raise CaptureError("it sets an attribute of a module, which a replay would not")
             if program.hooked:
                 raise CaptureError("a module has a hook, which runs Python")
+        except Postponed:
+            self._postponed += 1
+            if self._postponed <= _MOST_OF_ONE:
+                raise
+            self._explain("an optimizer gathers its parameters anew at every call")
+            return None
         except CaptureError as error:
             self._explain(str(error))
             return None
         except Exception as error:  # the eager run raises it again, with its values
-            self._explain(f"{type(error).__name__} while it ran on symbols: {error}")
+            self._explain(
+                f"{line_of(error)}{type(error).__name__} while it ran on symbols: {error}"
+            )
             return None
         finally:
             state.recorder = None
@@ -144,11 +152,14 @@ class Captured:
             tried = program.try_out(args)
         result = self.step(*args)
         if tried is None:
+            if program.failure is not None:
+                self._programs[key] = None
+                self._explain(f"a replay raised {program.failure!r}, and the step did not")
             return result
         outputs, before, written = tried
-        eager = [np.asarray(a) for a in arrays_in(result)]
+        eager = program.outputs_of(result)
         updates = zip(program.replay.written, before, written, strict=True)
-        if not (
+        if eager is None or not (
             all(_close(a, b) for a, b in zip(eager, outputs, strict=True))
             and all(_same_update(a, b, old) for a, old, b in updates)
         ):
@@ -159,6 +170,7 @@ class Captured:
             )
             return result
         program.checked += 1
+        self._postponed = 0
         return program.settle(outputs, written)
 
     def _explain(self, reason: str) -> None:
@@ -189,6 +201,26 @@ def _forwards(modules: Any) -> Iterator[Any]:
                 yield type(b).forward
 
 
+def _given(recorder: StepRecorder, args: Sequence[Any]) -> Any:
+    """Positions of arrays, the other arguments with theirs, and all of them with symbols."""
+    positions: list[int] = []
+    static: list[tuple[int, Any]] = []
+    given = list(args)
+    for k, a in enumerate(args):
+        raw = a._data if isinstance(a, Variable) else a
+        if isinstance(raw, np.ndarray) and not (isinstance(a, Variable) and _is_parameter(a)):
+            positions.append(k)
+            given[k] = _like(a, recorder.argument(raw, f"x{len(positions)}"))
+        elif isinstance(a, tuple | list | dict) and _holds_arrays(a):
+            raise CaptureError(
+                f"argument {k + 1} is a {type(a).__name__} that holds arrays; give them as "
+                "arguments of their own"
+            )
+        else:
+            static.append((k, _snapshot(a)))
+    return positions, static, given
+
+
 def _is_parameter(a: Any) -> bool:
     return a._parameter() is a
 
@@ -209,11 +241,30 @@ def _key(args: Sequence[Any]) -> Any:
             found.append((a._data.shape, a._data.dtype, True))
         elif isinstance(a, np.ndarray):
             found.append((a.shape, a.dtype))
-        elif isinstance(a, int | float | str | bytes | bool | None):
+        elif isinstance(a, int | float | str | bytes | bool | None | np.generic):
             found.append((type(a), a))
+        elif isinstance(a, tuple | list):
+            found.append((type(a), _key(a)))
+        elif isinstance(a, dict):
+            found.append((dict, tuple(a), _key(tuple(a.values()))))
         else:
             found.append(id(a))
     return tuple(found)
+
+
+def _holds_arrays(a: Any) -> bool:
+    if isinstance(a, dict):
+        a = tuple(a.values())
+    if isinstance(a, tuple | list):
+        return any(map(_holds_arrays, a))
+    return isinstance(a, np.ndarray) or (isinstance(a, Variable) and not _is_parameter(a))
+
+
+def _snapshot(a: Any) -> Any:
+    """A value as it is now: containers may change in place."""
+    if isinstance(a, dict):
+        return {k: _snapshot(v) for k, v in a.items()}
+    return type(a)(map(_snapshot, a)) if type(a) in (tuple, list) else a
 
 
 def _close(a: Any, b: Any) -> bool:

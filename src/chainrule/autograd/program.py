@@ -9,19 +9,20 @@ from typing import Any
 import numpy as np
 
 from chainrule.array.abstract import AbstractArray
-from chainrule.array.random import default_stream
+from chainrule.array.random import Stream, default_stream, use_stream
 from chainrule.autograd.context import state, structure
 from chainrule.autograd.tape import Variable
 from chainrule.autograd.watch import Watch
 from chainrule.compile.recorder import Recorder
 from chainrule.compile.replay import Replay, replay
 from chainrule.compile.show import show_c, show_numpy
-from chainrule.compile.symbolic import Symbolic
+from chainrule.compile.symbolic import Symbolic, capture_error
 
-__all__ = ["Program", "StepRecorder", "arrays_in", "tree"]
+__all__ = ["Program", "StepRecorder", "no_draws", "tree"]
 
 #: Attributes of modules that say nothing about what they compute.
 _OWN = frozenset({"_plan", "_replayed"})
+_PLAIN = (int, float, complex, str, bytes, type(None), np.generic, np.dtype)
 
 
 class StepRecorder(Recorder):
@@ -128,6 +129,7 @@ class Program:
         self.static = list(static)
         self.result, self.enabled = result, enabled
         self.checked = 0
+        self.failure: Exception | None = None
         self.leaves = [
             (leaf, data, trained) for leaf, data, _, _, trained in recorder.leaves.values()
         ]
@@ -208,7 +210,7 @@ class Program:
         if len(args) != len(self.positions) + len(self.static):
             return NotImplemented
         for k, value in self.static:
-            if args[k] is not value and not _equal(args[k], value):
+            if not _equal(args[k], value):
                 return NotImplemented
         for k in self.positions:
             a = args[k]
@@ -241,14 +243,25 @@ class Program:
         paths = [path for path, _ in self.replay.recorder.draws]
         counters = stream.state()["counters"]
         raw = [args[k]._data if isinstance(args[k], Variable) else args[k] for k in self.positions]
-        outputs = self.replay.run(*raw)
-        if outputs is NotImplemented:
-            return None
+        try:
+            outputs = self.replay.run(*raw)
+        except Exception as error:  # the step itself may raise it too
+            outputs, self.failure = NotImplemented, error
         after = [w.copy() for w in self.replay.written]
         for w, b in zip(self.replay.written, before, strict=True):
             np.copyto(w, b)
         stream.rewind({path: counters.get(path, 0) for path in paths})
-        return outputs, before, after
+        return None if outputs is NotImplemented else (outputs, before, after)
+
+    def outputs_of(self, result: Any) -> list[Any] | None:
+        """What a replay should give where the step itself gave this; None: another structure."""
+        arrays: list[Any] = []
+        if not self.result.like(tree(result, arrays)):
+            return None
+        for leaf, _ in self.fresh:
+            g = leaf._grad
+            arrays.append(g._data if isinstance(g, Variable) else g)
+        return [np.asarray(a) for a in arrays]
 
     def settle(self, outputs: Any, after: list[Any]) -> Any:
         """Make a replay that was tried out the one that counts, after the same step ran eagerly."""
@@ -261,10 +274,21 @@ class Program:
         return self.result.build(outputs)
 
 
+class _NoDraws(Stream):
+    """Stands for the stream while a step is captured: what it drew would never change again."""
+
+    def bits(self, path: str, n: int, *, step: int | None = None) -> Any:
+        raise capture_error("random numbers are drawn, and a replay draws anew for dropout only")
+
+
 class _Tree:
     """The structure of a step's result."""
 
     def build(self, outputs: Sequence[Any]) -> Any:
+        raise NotImplementedError
+
+    def like(self, other: Any) -> bool:
+        """Whether another result has this structure, and the same in it that is no array."""
         raise NotImplementedError
 
 
@@ -276,6 +300,9 @@ class _Leaf(_Tree):
         a = outputs[self.number]
         return Variable._wrap(a) if self.tensor else a
 
+    def like(self, other: Any) -> bool:
+        return isinstance(other, _Leaf) and other.tensor is self.tensor
+
 
 class _Constant(_Tree):
     def __init__(self, value: Any) -> None:
@@ -284,28 +311,45 @@ class _Constant(_Tree):
     def build(self, outputs: Sequence[Any]) -> Any:
         return self.value
 
+    def like(self, other: Any) -> bool:
+        if not isinstance(other, _Constant):
+            return False
+        return _equal(self.value, other.value)
+
 
 class _Branch(_Tree):
-    def __init__(self, make: Callable[[Any], Any], children: list[_Tree]) -> None:
-        self.make, self.children = make, children
+    def __init__(self, kind: Any, children: list[_Tree], keys: Any = None) -> None:
+        self.kind, self.children, self.keys = kind, children, keys
 
     def build(self, outputs: Sequence[Any]) -> Any:
-        return self.make([c.build(outputs) for c in self.children])
+        values = [c.build(outputs) for c in self.children]
+        if self.keys is not None:
+            return dict(zip(self.keys, values, strict=True))
+        return self.kind(values) if self.kind in (tuple, list) else self.kind(*values)
+
+    def like(self, other: Any) -> bool:
+        return (
+            isinstance(other, _Branch)
+            and (other.kind, other.keys) == (self.kind, self.keys)
+            and len(other.children) == len(self.children)
+            and all(a.like(b) for a, b in zip(self.children, other.children, strict=True))
+        )
+
+
+def no_draws() -> Any:
+    """While this context is entered, nothing can be drawn from the default stream."""
+    return use_stream(_NoDraws(0))
 
 
 def tree(value: Any, arrays: list[Any]) -> _Tree:
     """The structure of `value`; its arrays are appended to `arrays`."""
-    if isinstance(value, Variable | AbstractArray | np.ndarray):
+    if isinstance(value, Variable | AbstractArray | np.ndarray | np.generic):
         arrays.append(value._data if isinstance(value, Variable) else value)
         return _Leaf(len(arrays) - 1, isinstance(value, Variable))
     if isinstance(value, dict):
-        keys = list(value)
-        children = [tree(v, arrays) for v in value.values()]
-        return _Branch(lambda vs: dict(zip(keys, vs, strict=True)), children)
+        return _Branch(dict, [tree(v, arrays) for v in value.values()], list(value))
     if isinstance(value, tuple | list):
-        kind: Any = type(value)
-        make = kind if kind in (tuple, list) else lambda vs: kind(*vs)
-        return _Branch(make, [tree(v, arrays) for v in value])
+        return _Branch(type(value), [tree(v, arrays) for v in value])
     return _Constant(value)
 
 
@@ -316,13 +360,14 @@ def _slot(leaf: Any) -> Any:
     return leaf._slot
 
 
-def arrays_in(value: Any) -> list[Any]:
-    """The arrays in a result, in order."""
-    arrays: list[Any] = []
-    tree(value, arrays)
-    return arrays
-
-
 def _equal(a: Any, b: Any) -> bool:
-    plain = (int, float, bool, str, bytes, type(None), tuple)
-    return type(a) is type(b) and isinstance(a, plain) and a == b
+    """Whether two values that are no arrays are the same for a step."""
+    if a is b and not isinstance(a, list | dict):
+        return True
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return list(a) == list(b) and _equal(list(a.values()), list(b.values()))
+    if isinstance(a, tuple | list):
+        return len(a) == len(b) and all(map(_equal, a, b))
+    return isinstance(a, _PLAIN) and bool(a == b)

@@ -54,7 +54,17 @@ class Kernel:
         return p,
     """
 
-    __slots__ = ("_functions", "_last", "_lock", "_plans", "borrow", "donated", "into", "own", "program")
+    __slots__ = (
+        "_functions",
+        "_last",
+        "_lock",
+        "_plans",
+        "borrow",
+        "donated",
+        "into",
+        "own",
+        "program",
+    )
 
     def __init__(
         self,

@@ -83,6 +83,9 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(ndim))
     axes = axis if isinstance(axis, tuple) else (axis,)
+    for a in axes:
+        if not -ndim <= a < max(ndim, 1):
+            raise ShapeError(f"there is no axis {a} in an array of {ndim} axes")
     return tuple(a % ndim for a in axes) if ndim else ()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -235,7 +236,7 @@ def _strides(shape: Sequence[int], size: int) -> tuple[int, ...]:
 
 def check_finite(x: Any) -> None:
     """Stop a run unless x, a number, is finite."""
-    if not np.isfinite(x):
+    if not math.isfinite(x):
         raise Unfinished
 
 

@@ -55,7 +55,8 @@ PURE = frozenset(
     {
         np.cumsum, np.einsum, np.flip, np.pad, np.roll, np.sort, np.take_along_axis, np.repeat,
         np.stack, np.squeeze, np.expand_dims, np.argmax, np.argmin, np.argsort, np.any, np.all,
-        np.broadcast_to, np.sum, np.mean, np.max, np.min, np.where,
+        np.broadcast_to, np.sum, np.mean, np.max, np.min, np.where, np.clip, np.prod, np.std,
+        np.var, np.diff, np.tile,
     }
 )  # fmt: skip
 
@@ -241,6 +242,11 @@ class Recorder:
         kinds = [(a.shape, a.dtype) if isinstance(a, Symbolic) else type(a) for a in symbols]
         exprs = [a.expr if isinstance(a, Symbolic) else a for a in symbols]
         outputs = self.graph.call(kernel.program, exprs, kinds)
+        updated = [arrays[j] for j in kernel.into.values()]
+        for j in kernel.into.values():  # in the sequence of calls another value may share memory
+            if isinstance(arrays[j], Symbolic):
+                a = symbols[j]
+                symbols[j] = self._called(np.array, (a,), a.expr, a.shape, a.dtype)
         slots: list[Slot] = []
         results: list[Any] = []
         for k, e in enumerate(outputs):
@@ -250,7 +256,13 @@ class Recorder:
             value = self.new(e, shape, dtype, slots[-1])
             results.append(value if position is None else (position, value))
         self.calls.append(
-            Call(kernel, tuple(map(self._arg, symbols)), tuple(slots), {}, bool(kernel.into))
+            Call(
+                kernel,
+                tuple(map(self._arg, symbols)),
+                tuple(slots),
+                {},
+                effect=any(isinstance(a, np.ndarray) for a in updated),
+            )
         )
         for k, r in enumerate(results):  # after all were computed from the arrays as they came
             if isinstance(r, tuple):
@@ -282,6 +294,8 @@ class Recorder:
 
     def ufunc(self, ufunc: np.ufunc, *args: Any) -> Any:
         """A function of NumPy: one primitive where that has NumPy's types, else NumPy itself."""
+        if not all(isinstance(a, _OPERANDS) for a in args):
+            return NotImplemented  # a tensor, whose own operator is next
         if ufunc is np.matmul:
             return self.matmul(*args)
         if ufunc is np.square:
@@ -332,8 +346,10 @@ class Recorder:
 
     def getitem(self, x: Any, index: Any) -> Symbolic:
         parts = index if isinstance(index, tuple) else (index,)
+        if isinstance(index, Symbolic) and index.dtype.kind in "iu":
+            return self.host(_getitem, (x, index), {})
         if any(isinstance(p, AbstractArray) for p in parts):
-            raise capture_error("an array is indexed with an array that the step computes")
+            raise capture_error("an array is indexed with an array whose values come later")
         result = np.broadcast_to(np.zeros((), np.bool_), x.shape)[index]
         shape = result.shape
         plain = all(isinstance(p, slice | int | np.integer) or p is Ellipsis for p in parts)
@@ -412,6 +428,16 @@ class Recorder:
     def np_shape(self, x: Any) -> Shape:
         return x.shape  # type: ignore[no-any-return]
 
+    def put_at(self, function: Any, g: Any, index: Any, shape: Shape) -> Symbolic:
+        """Zeros with `g` at an index, which `function` does: the adjoint of `getitem`."""
+        parts = index if isinstance(index, tuple) else (index,)
+        if all(isinstance(p, slice | int | np.integer) or p is Ellipsis for p in parts):
+            slices = _slices(parts, shape)
+            if all(step > 0 for _, _, step in slices):
+                kept = tuple(len(range(*s)) for s in slices)
+                return self.place(self.reshape(g, kept), slices, shape)
+        return self.host(function, (g, index, shape), {})
+
     def place(self, g: Any, slices: Any, shape: Shape) -> Symbolic:
         """Zeros with `g` at a slice."""
         expr = self.graph.add("place", (g.expr,), (("slices", slices),), shape, g.dtype)
@@ -439,6 +465,7 @@ class Recorder:
 
 
 _ONE_STEP: dict[str, Any] = {}
+_OPERANDS = (Symbolic, np.ndarray, np.generic, int, float)
 _FLOATS = {np.dtype(np.float32), np.dtype(np.float64)}
 #: NumPy's functions -> primitives that give the same types for floats of one type
 _PRIMITIVE = {

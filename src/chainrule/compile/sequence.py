@@ -39,17 +39,23 @@ class Steps:
         name = function_name(name)
         lines = [f"def {name}({', '.join(head)}):"]
         made = {o: c for c in recorder.calls for o in c.outputs}
-        lines += [f"    {self._line(c)}" for c in _needed(recorder.calls, results)]
+        calls, self._wanted = _needed(recorder.calls, results)
+        lines += [f"    {self._line(c)}" for c in calls]
         returned = []
         for r in results:
             shown = self._show(r.slot if hasattr(r, "slot") else r)
             call = made.get(r.slot) if hasattr(r, "slot") and isinstance(r.slot, Slot) else None
-            fresh = call is not None and _name_of(call.function) not in _VIEWS
+            fresh = (
+                call is not None
+                and _name_of(call.function) not in _VIEWS
+                and not (isinstance(call.function, Kernel) and call.function.borrow)
+            )
             returned.append(shown if fresh else f"copy({shown})")
         comma = "," if len(returned) == 1 else ""
         lines.append(f"    return ({', '.join(returned)}{comma})")
         self.source = "\n".join(lines) + "\n"
-        self.function: Callable[..., tuple[Any, ...]] = compile_numpy(self.source, name, self.scope)
+        run: Callable[..., tuple[Any, ...]] = compile_numpy(self.source, name, self.scope)
+        self.function: Callable[..., tuple[Any, ...]] = lambda *xs: tuple(map(_own, run(*xs)))
 
     def _unique(self, wish: str) -> str:
         name = wish
@@ -93,7 +99,7 @@ class Steps:
                 self.kernels[function] = c.function
         args = [*map(self._show, c.args), *(f"{k}={self._show(v)}" for k, v in c.options.items())]
         call = f"{function}({', '.join(args)})"
-        if not c.outputs or c.effect:
+        if self._wanted.isdisjoint(c.outputs):
             return call
         outs = ", ".join(map(self._show, c.outputs))
         many = isinstance(c.function, Kernel) and len(c.outputs) == 1
@@ -106,12 +112,17 @@ def _name_of(function: Any) -> str:
     return str(getattr(function, "__name__", "call"))
 
 
-def _needed(calls: Sequence[Call], results: Sequence[Any]) -> list[Call]:
-    """The calls that a result or an update depends on."""
+def _own(a: Any) -> Any:
+    """An array that is a view of no other."""
+    return a if type(a) is np.ndarray and a.base is None else np.array(a)
+
+
+def _needed(calls: Sequence[Call], results: Sequence[Any]) -> tuple[list[Call], set[Any]]:
+    """The calls that a result or an update depends on, and the values that are used."""
     wanted = {r.slot for r in results if isinstance(getattr(r, "slot", None), Slot)}
     kept = []
     for c in reversed(calls):
         if c.effect or any(o in wanted for o in c.outputs):
             kept.append(c)
             wanted.update(a for a in c.args if isinstance(a, Slot))
-    return kept[::-1]
+    return kept[::-1], wanted

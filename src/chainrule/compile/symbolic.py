@@ -18,23 +18,40 @@ from chainrule.compile.lower import Shape
 if TYPE_CHECKING:
     from chainrule.compile.recorder import Recorder
 
-__all__ = ["CaptureError", "Symbolic"]
+__all__ = ["CaptureError", "Postponed", "Symbolic"]
 
 
 class CaptureError(RuntimeError):
     """A step does something that cannot be captured; the message says what, and in which line."""
 
 
+class Postponed(CaptureError):
+    """A step does something that it does now and then only: the next call may be captured."""
+
+
 def capture_error(what: str) -> CaptureError:
     """The error, with the line of the caller's own code."""
     frame: Any = sys._getframe(1)
     while frame is not None:
-        name = frame.f_globals.get("__name__", "")
-        if name.split(".")[0] not in ("chainrule", "numpy"):
-            line = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-            return CaptureError(f"{line}: {what}")
+        if _is_own(frame):
+            return CaptureError(f"{frame.f_code.co_filename}:{frame.f_lineno}: {what}")
         frame = frame.f_back
     return CaptureError(what)
+
+
+def line_of(error: BaseException) -> str:
+    """The line of a person's own code that led to an error, to be put before its text."""
+    found = ""
+    traceback = error.__traceback__
+    while traceback is not None:
+        if _is_own(traceback.tb_frame):
+            found = f"{traceback.tb_frame.f_code.co_filename}:{traceback.tb_lineno}: "
+        traceback = traceback.tb_next
+    return found
+
+
+def _is_own(frame: Any) -> bool:
+    return frame.f_globals.get("__name__", "").split(".")[0] not in ("chainrule", "numpy")
 
 
 def _value(what: str) -> Callable[..., Any]:
@@ -132,7 +149,7 @@ class Symbolic(AbstractArray):
         if method != "__call__" or kwargs or ufunc.nout != 1:
             raise capture_error(f"np.{ufunc.__name__}.{method} on an array")
         result = self.recorder.ufunc(ufunc, *inputs)
-        if out is None:
+        if out is None or result is NotImplemented:
             return result
         return self.recorder.put(out[0], result)
 
@@ -176,8 +193,4 @@ class Symbolic(AbstractArray):
     def __rpow__(self, other: Any) -> Any:
         return self.recorder.ufunc(np.power, other, self)
 
-    def __matmul__(self, other: Any) -> Any:
-        return self.recorder.matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> Any:
-        return self.recorder.matmul(other, self)
+    __matmul__, __rmatmul__ = _operator(np.matmul)

@@ -383,6 +383,8 @@ class Module:
     def zero_grad(self) -> None:
         """Forget the gradients."""
         for p in self.parameters():
+            if state.recorder is not None:
+                state.recorder.touch(p, resets=True)
             p._grad = None
 
     def apply(self, f: Callable[[Module], Any]) -> Self:

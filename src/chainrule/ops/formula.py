@@ -55,10 +55,11 @@ class Compiled(Op):
 
     recomputes = False  # the derivative of second order differentiates the program itself
 
-    def __init__(self, program: Program, borrow: bool = False) -> None:
+    def __init__(self, program: Program, borrow: bool = False, own: bool = False) -> None:
         self.program = program
+        self.own = own  # of a person's own formula: native code is built for it
         self.name = program.name
-        self.kernel = Kernel(program, borrow)
+        self.kernel = Kernel(program, borrow, own=own)
         self.many = len(program.outputs) > 1
         self._derivatives: dict[tuple[bool, ...], tuple[Compiled, tuple[tuple[str, int], ...]]] = {}
         self._planned: dict[tuple[bool, ...], Planned | None] = {}
@@ -119,7 +120,7 @@ class Compiled(Op):
         """How to run forward and backward with residuals; None where keeping any saves nothing."""
         if needed not in self._planned:
             found = plan(self.program, needed) if any(needed) and not self.kernel.borrow else None
-            self._planned[needed] = None if found is None else Planned(found, needed)
+            self._planned[needed] = None if found is None else Planned(found, needed, self.own)
         return self._planned[needed]
 
     def _tracked(self, args: Sequence[Any]) -> Sequence[bool] | None:
@@ -147,7 +148,9 @@ class Compiled(Op):
         """Run on raw arrays, of which the `donated` ones may be overwritten."""
         kernel = self._donating.get(donated)
         if kernel is None:
-            kernel = self._donating[donated] = Kernel(self.program, self.kernel.borrow, donated)
+            kernel = self._donating[donated] = Kernel(
+                self.program, self.kernel.borrow, donated, own=self.own
+            )
         outputs = kernel(*arrays)
         return outputs if self.many else outputs[0]
 
@@ -187,7 +190,10 @@ class Compiled(Op):
         found = self._derivatives.get(needed)
         if found is None:
             d = derive(self.program, needed)
-            found = self._derivatives[needed] = (Compiled(d.program, borrow=True), d.sources)
+            found = self._derivatives[needed] = (
+                Compiled(d.program, True, self.own),
+                d.sources,
+            )
         return found
 
     def reads(self, needed: tuple[bool, ...]) -> frozenset[tuple[str, int]]:
@@ -304,10 +310,10 @@ class Planned:
 
     __slots__ = ("_backward", "_count", "_forward", "_sources", "needed", "reads")
 
-    def __init__(self, p: Plan, needed: tuple[bool, ...]) -> None:
+    def __init__(self, p: Plan, needed: tuple[bool, ...], own: bool = False) -> None:
         self.needed = needed
-        self._forward = Kernel(p.forward)
-        self._backward = Kernel(p.backward, borrow=True)
+        self._forward = Kernel(p.forward, own=own)
+        self._backward = Kernel(p.backward, borrow=True, own=own)
         self._sources = p.sources
         self._count = len(p.forward.outputs) - p.residuals
         self.reads = frozenset(p.sources)
@@ -341,6 +347,7 @@ class Formula(Generic[P]):
     def __init__(self, text: Callable[..., Any], name: str | None = None) -> None:
         self.text = text
         self.name = name or text.__name__.lstrip("_")
+        self.own = not str(text.__module__).startswith("chainrule.")
         signature = inspect.signature(text)
         parameters = list(signature.parameters.values())[1:]
         for p in parameters:
@@ -414,7 +421,7 @@ class Formula(Generic[P]):
         if found is None:
             if len(self._compiled) >= 256:  # an attribute that takes ever new values
                 self._compiled.clear()
-            found = self._compiled[key] = Compiled(self.trace(inputs, **attrs))
+            found = self._compiled[key] = Compiled(self.trace(inputs, **attrs), own=self.own)
         return found
 
     def trace(self, inputs: tuple[str, ...] | None = None, **attrs: Any) -> Program:
@@ -443,7 +450,7 @@ class Formula(Generic[P]):
         """The same text with its derivative derived, without this formula's override: for
         proofs."""
         attrs = {**self.defaults, **attrs}
-        return Compiled(trace(self.text, self.arrays, self.name, **attrs))
+        return Compiled(trace(self.text, self.arrays, self.name, **attrs), own=self.own)
 
     def plain(self, *arrays: Any, **attrs: Any) -> Any:
         """The text run by plain NumPy, one call per operation."""

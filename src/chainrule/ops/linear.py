@@ -38,6 +38,7 @@ class _Head:
 
         names = (["bias"] if bias else []) + ([activation.name] if activation else [])
         f: Formula[Any] = Formula(with_bias if bias else without_bias, "_".join(names))
+        f.own = activation is not None and activation.own
         self.program = f.compiled()
         every = (True, True) if bias else (True,)
         sources = self.program.derivative(every)[1]

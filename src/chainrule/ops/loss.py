@@ -14,6 +14,7 @@ from chainrule.array.abstract import AbstractArray, as_array
 from chainrule.array.errors import DataError, ShapeError, nearest
 from chainrule.autograd.context import state
 from chainrule.autograd.tape import Variable
+from chainrule.compile.symbolic import capture_error
 from chainrule.ops.activation import log_softmax
 from chainrule.ops.formula import Formula, formula
 
@@ -516,6 +517,8 @@ def _labels(name: str, labels: Any, classes: int, ignore_index: int) -> tuple[An
     if not labels.size:
         return labels, None
     if isinstance(labels, AbstractArray):  # of a captured step: looked at before each replay
+        if 0 <= ignore_index < classes:
+            raise capture_error(f"{name}: labels are looked for ignore_index {ignore_index}")
         state.recorder.labels(labels, classes)
         return labels, None
     # read as unsigned a negative label is a huge one: one pass finds both kinds

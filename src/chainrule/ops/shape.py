@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.array.abstract import as_array, is_array
+from chainrule.array.abstract import AbstractArray, as_array, is_array
 from chainrule.array.errors import ShapeError
 from chainrule.autograd.tape import Op, Variable, apply
 from chainrule.ops import elementwise as e
@@ -178,6 +178,8 @@ def matrix_transpose(x: Any) -> Any:
 
 
 def _put(g: Any, index: Any, before: Any) -> Any:
+    if isinstance(g, AbstractArray):  # of a captured step
+        return g.recorder.put_at(_put, g, index, before)  # type: ignore[attr-defined]
     out = np.zeros(before, g.dtype)
     if _repeats(index):
         np.add.at(out, index, g)
@@ -405,6 +407,8 @@ def cumsum(x: Any, axis: int | None = None) -> Any:
 
 
 def _put_along(g: Any, index: Any, axis: int, before: Any) -> Any:
+    if isinstance(g, AbstractArray):
+        return g.recorder.host(_put_along, (g, index, axis, before), {})  # type: ignore[attr-defined]
     out = np.zeros(before, g.dtype)
     places = list(np.indices(index.shape, sparse=True))
     places[axis] = index
@@ -429,7 +433,7 @@ def take_along_axis(x: Any, index: Any, axis: int) -> Any:
     array([[3.]])
     """
     x = _data(x)
-    index = index._data if isinstance(index, Variable) else np.asarray(index)
+    index = index._data if isinstance(index, Variable) else as_array(index)
     axis = _axis(axis, len(_shape(x)))
     return apply(_take_along, x, index=index, axis=axis, before=_shape(x))[0]
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.array.dtypes import Array, DType
+from chainrule.autograd.context import state
 from chainrule.autograd.tape import Variable
 
 __all__ = ["Flat"]
@@ -76,9 +77,16 @@ class Flat:
             for p, view, _ in self.places
         )
 
+    def left(self) -> bool:
+        """A parameter's values are not in the vector: they were replaced, or are in another's."""
+        return any(p._data is not view for p, view, _ in self.places)
+
     def seat(self) -> None:
         """Take in values and gradients that are not in the vector."""
+        recorder = state.recorder
         for p, view, slot in self.places:
+            if recorder is not None:
+                recorder.touch(p)
             if p._data is not view:
                 np.copyto(view, p._data)
                 p._data = view
@@ -89,7 +97,7 @@ class Flat:
             if isinstance(g, Variable):  # recorded with create_graph: it stays on the tape
                 np.copyto(slot, g._data)
             else:
-                np.copyto(slot, g)
+                np.copyto(slot, g if recorder is None else recorder.of(g))
                 p._grad = slot
 
     def release(self) -> None:

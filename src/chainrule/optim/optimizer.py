@@ -16,6 +16,7 @@ from chainrule.array.errors import ShapeError, nearest
 from chainrule.autograd.context import enable_grad, state
 from chainrule.autograd.tape import Variable
 from chainrule.compile.kernel import Kernel
+from chainrule.compile.symbolic import Postponed
 from chainrule.compile.trace import trace
 from chainrule.optim.flat import Flat
 
@@ -326,9 +327,12 @@ class Optimizer:
 
     def _settle(self) -> None:
         """Make the vectors hold again, keeping them where they still fit."""
-        if any(p.requires_grad for p in self._frozen) or any(
+        anew = any(p.requires_grad for p in self._frozen) or any(
             flat.outdated() for _, flat in self._flats
-        ):
+        )
+        if state.recorder is not None and (anew or any(f.left() for _, f in self._flats)):
+            raise Postponed(f"{type(self).__name__} gathers its parameters anew")
+        if anew:
             self._gather()
         for _, flat in self._flats:
             flat.seat()

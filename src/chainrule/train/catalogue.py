@@ -32,6 +32,9 @@ _ACTIVATIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("relu", {}), ("tanh", {}), ("sigmoid", {}), ("gelu", {}), ("gelu", {"approximate": "tanh"}),
     ("silu", {}), ("elu", {}), ("selu", {}), ("leaky_relu", {}), ("softplus", {}),
 )  # fmt: skip
+_HEADS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("softmax", {}), ("log_softmax", {}), ("logistic", {}), ("identity", {}),
+)  # fmt: skip
 _NAMES = {"bce_with_logits": "binary_cross_entropy_with_logits"}
 _LOSSES = ("mse", "l1", "huber", "bce", "bce_with_logits", "cross_entropy", "nll")
 
@@ -56,7 +59,7 @@ def _works() -> Iterator[Callable[[], None]]:
         for f in FORMULAS.values():
             yield partial(_formula, f, dtype)
         yield partial(_arithmetic, dtype)
-        for name, options in _ACTIVATIONS:
+        for name, options in (*_ACTIVATIONS, *_HEADS):
             yield partial(_layer, name, options, dtype)
     for name, options in _ACTIVATIONS:
         for p in (0.0, 0.2):
