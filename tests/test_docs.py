@@ -3,6 +3,8 @@
 The blocks of a file run in order, in one namespace and a temporary folder. What a block prints
 stands in the ``text`` block after it or in its ``# prints ...`` comments, one for each line, where
 ``...`` stands for anything. ``python tests/test_docs.py`` writes outdated ``text`` blocks anew.
+
+A ``c`` block quotes what ``cr.show(step)`` prints, of the captured step that the page calls so.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ _BLOCK = re.compile(
     r"^```python\n(?P<code>.*?)^```$(?:\n+```text\n(?P<text>.*?)^```$)?", re.MULTILINE | re.DOTALL
 )
 _PRINTS = re.compile(r"# prints (.*)$", re.MULTILINE)
+_QUOTED = re.compile(r"^```c\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 _LOOSE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -50,10 +53,11 @@ class Block(NamedTuple):
         return doctest.OutputChecker().check_output(self.expected, self.printed, _LOOSE)
 
 
-def run(page: Path) -> Iterator[Block]:
-    """Run the blocks of a page in the present folder."""
+def run(page: Path, names: dict[str, Any] | None = None) -> Iterator[Block]:
+    """Run the blocks of a page in the present folder; `names` receives what they define."""
     text = page.read_text("utf-8")
-    namespace: dict[str, Any] = {"__name__": page.stem}
+    namespace: dict[str, Any] = {} if names is None else names
+    namespace["__name__"] = page.stem
     for match in _BLOCK.finditer(text):
         line = text.count("\n", 0, match.start()) + 2
         # the blank lines before the code let a traceback show the lines of the page itself
@@ -91,6 +95,23 @@ def test_blocks_run_and_print_what_stands_under_them(
         if not b.is_true
     ]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if _QUOTED.search(p.read_text("utf-8"))])
+def test_quoted_c_is_what_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    assert list(run(page, names))
+    shown = io.StringIO()
+    cr.show(names["step"], file=shown)
+    if shown.getvalue().startswith("def "):
+        pytest.skip("there is no native code here, and the step runs as NumPy")
+    text = shown.getvalue()
+    for quoted in _QUOTED.findall(page.read_text("utf-8")):
+        at = 0
+        for part in quoted.split("...\n"):  # lines left out
+            assert part in text[at:], f"{page.name} quotes\n{part}but the step is\n{text}"
+            at = text.index(part, at) + len(part)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

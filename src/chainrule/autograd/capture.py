@@ -77,7 +77,7 @@ class Captured:
         if known is None:
             return self.step(*args)
         for program in known:
-            if not program.holds():
+            if not (program.holds() and program.prepared()):
                 continue
             if program.checked < _COMPARED:
                 return self._compared(key, program, args)

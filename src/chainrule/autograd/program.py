@@ -204,6 +204,10 @@ class Program:
             self.version = structure.version
         return True
 
+    def prepared(self) -> bool:
+        """Set the numbers that Python computes; False where an optimizer's update is another."""
+        return all([prepare() for prepare, _ in self.hosts])
+
     def run(self, args: Sequence[Any]) -> Any:
         """The step's result, or NotImplemented where it must be captured anew or run eagerly."""
         arrays = []
@@ -217,9 +221,8 @@ class Program:
             arrays.append(a._data if isinstance(a, Variable) else a)
         if not self.holds():
             return NotImplemented
-        for prepare, _ in self.hosts:
-            if not prepare():
-                return NotImplemented
+        if not self.prepared():
+            return NotImplemented
         outputs = self.replay.run(*arrays)
         if outputs is NotImplemented:
             return outputs
@@ -236,7 +239,7 @@ class Program:
 
     def try_out(self, args: Sequence[Any]) -> Any:
         """The outputs of a replay whose effects are undone, and memory before and after it."""
-        if not self.holds() or not all(prepare() for prepare, _ in self.hosts):
+        if not (self.holds() and self.prepared()):
             return None
         before = [w.copy() for w in self.replay.written]
         stream = default_stream()

@@ -13,7 +13,7 @@ from chainrule.array.errors import nearest
 
 __all__ = ["UsageError", "parser"]
 
-COMMANDS = ("train", "evaluate", "predict", "info", "check")
+COMMANDS = ("train", "evaluate", "predict", "info", "check", "show")
 
 
 class UsageError(Exception):
@@ -132,6 +132,7 @@ def parser() -> argparse.ArgumentParser:
     _predict(add("predict", "predict classes, probabilities or values"))
     _info(add("info", "say what is installed, how fast it runs, or what a model file holds"))
     _check(add("check", "prove every formula, loss and layer: value, first and second derivative"))
+    _show(add("show", "print a training step, or a prediction, as the program that runs"))
     return top
 
 
@@ -310,6 +311,27 @@ def _info(p: argparse.ArgumentParser) -> None:
         from chainrule.cli import info
 
         return info.run(arguments)
+
+    p.set_defaults(run=run)
+
+
+def _show(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="a file that chainrule train wrote (default: a small network for the digits)",
+    )
+    p.add_argument("--numpy", action="store_true", help="as calls of NumPy, not as C")
+    p.add_argument("--predict", action="store_true", help="a prediction, not a training step")
+    p.add_argument(
+        "--batch", type=_integer(1), default=32, metavar="N", help="rows in a batch (default 32)"
+    )
+
+    def run(arguments: argparse.Namespace) -> int:
+        from chainrule.cli import show
+
+        return show.run(arguments)
 
     p.set_defaults(run=run)
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from chainrule.array.abstract import AbstractArray, as_array
 from chainrule.array.errors import DataError, ShapeError, nearest
 from chainrule.autograd.context import state
 from chainrule.autograd.tape import Variable
+from chainrule.compile.kernel import Kernel
 from chainrule.compile.symbolic import capture_error
+from chainrule.compile.trace import trace
 from chainrule.ops.activation import log_softmax
 from chainrule.ops.formula import Formula, formula
 
@@ -171,6 +174,14 @@ def _bce(xp: Any, input: Any, target: Any, weight: Any = None, reduction: str = 
     return _reduce(xp, -(target * yes + (1.0 - target) * no), reduction, weight)
 
 
+def _beyond(xp: Any, p: Any) -> Any:
+    """Infinite where an entry is below 0 or above 1, else 0; NaN is neither."""
+    return xp.where(xp.max(xp.maximum(-p, p - 1.0)) > 0.0, math.inf, 0.0)
+
+
+_BEYOND = Kernel(trace(_beyond, ["p"], "beyond"))
+
+
 def binary_cross_entropy(
     input: Any, target: Any, weight: Any = None, reduction: str = "mean"
 ) -> Any:
@@ -188,7 +199,9 @@ def binary_cross_entropy(
     """
     input, target = _arrays(input, target)
     raw = input._data if isinstance(input, Variable) else input
-    if raw.size and not (raw.min() >= 0 and raw.max() <= 1) and not np.isnan(raw).any():
+    if isinstance(raw, AbstractArray):  # of a captured step: a replay looks, and stops
+        state.recorder.finite(state.recorder.kernel(_BEYOND, [raw])[0])
+    elif raw.size and not (raw.min() >= 0 and raw.max() <= 1) and not np.isnan(raw).any():
         raise DataError(
             "binary_cross_entropy takes probabilities between 0 and 1; the largest here is "
             f"{raw.max():g}, the smallest {raw.min():g}. For raw scores use "
@@ -402,6 +415,13 @@ def _class_weight(name: str, weight: Any, input: Any, axis: int) -> Any:
     return w.astype(input.dtype, copy=False)
 
 
+def _picked(w: Any, labels: Any) -> Any:
+    """The weight of each label."""
+    if isinstance(labels, AbstractArray):
+        return labels.recorder.getitem(w, labels)  # type: ignore[attr-defined]
+    return w[labels]
+
+
 def _indexed(
     name: str,
     input: Any,
@@ -431,7 +451,7 @@ def _indexed(
             return _smoothed(
                 input, labels, w, reduction, label_smoothing, axis, ignored, sample_weight
             )
-        per_row = w[labels]
+        per_row = _picked(w, labels)
     if ignored is not None:
         keep = (~ignored).astype(input.dtype)
         per_row = keep if per_row is None else per_row * keep
@@ -491,7 +511,7 @@ def _smoothed(
         return loss
     if reduction == "batchmean":
         return loss.sum() / input.shape[0]
-    return loss.sum() if reduction == "sum" else loss.sum() / float((w[labels] * per_row).sum())
+    return loss.sum() if reduction == "sum" else loss.sum() / np.sum(_picked(w, labels) * per_row)
 
 
 def _mean_loss(xp: Any, input: Any, labels: Any) -> Any:
