@@ -176,9 +176,10 @@ class Node:
     def pull(self, cotangents: list[Any], needed: tuple[bool, ...]) -> Sequence[Any]:
         """Raw vjp: arrays in, arrays out."""
         self.check()
-        full = self._filled(cotangents, NUMPY)
+        if len(cotangents) > 1:
+            cotangents = self._filled(cotangents, NUMPY)
         return self.op.vjp(
-            NUMPY, self.inputs, self.outputs, self.residuals, full, needed, **self.attrs
+            NUMPY, self.inputs, self.outputs, self.residuals, cotangents, needed, **self.attrs
         )
 
     def pull_recorded(self, cotangents: list[Any], needed: tuple[bool, ...]) -> Sequence[Any]:
@@ -332,10 +333,11 @@ def _reachable(roots: Sequence[Variable]) -> list[Node]:
     stack = [r._node for r in roots if r._node is not None]
     while stack:
         node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        stack.extend([e[0] for e in node.edges if type(e) is tuple and e[0] not in seen])
+        if node not in seen:
+            seen.add(node)
+            for e in node.edges:
+                if type(e) is tuple:
+                    stack.append(e[0])
     return sorted(seen, key=_by_age, reverse=True)
 
 
@@ -406,12 +408,16 @@ def backward(
             if needed is None or node in needed:
                 slots = pending.get(node)
                 if slots is None:
-                    slots = pending[node] = [None] * len(node.cotangent_of)
-                if slots[index] is None:
+                    if node.cotangent_of is _ONE:  # nearly all
+                        pending[node] = [_Sum(g)]
+                    else:
+                        slots = pending[node] = [None] * len(node.cotangent_of)
+                        slots[index] = _Sum(g)
+                elif slots[index] is None:
                     slots[index] = _Sum(g)
                 else:
                     slots[index].add(g)
-            if edge in targets:
+            if targets and edge in targets:
                 if edge in caught:
                     caught[edge].add(g)
                 else:
@@ -431,14 +437,17 @@ def backward(
             if slots is None:
                 continue
             mask = node.needed if needed is None else needed[node]
-            gs = [None if s is None else s.value for s in slots]
+            if len(slots) == 1:
+                gs = [slots[0].value]
+            else:
+                gs = [None if s is None else s.value for s in slots]
             if create_graph:
                 results = node.pull_recorded(gs, mask)
             elif per_sample is not None:
                 results = node.pull_per_sample(gs, mask, per_sample)
             else:
                 results = node.pull(gs, mask)
-            for edge, want, result in zip(node.edges, mask, results, strict=True):
+            for edge, want, result in zip(node.edges, mask, results):  # noqa: B905
                 if want and result is not None:
                     send(edge, result)
             if not retain:
@@ -483,7 +492,10 @@ def _accumulate(leaf: Variable, total: _Sum) -> None:
         else:
             leaf._grad = before + g
     elif slot is not None:
-        np.copyto(slot, g)
+        if type(g) is np.ndarray:
+            slot[...] = g  # half the cost of copyto
+        else:
+            np.copyto(slot, g)
         leaf._grad = slot
     else:
         leaf._grad = g if total.owned else copied(g)

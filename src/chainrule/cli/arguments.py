@@ -341,7 +341,7 @@ def _check(p: argparse.ArgumentParser) -> None:
         "--exhaustive",
         action="store_true",
         help="measure the rounding errors of the primitives instead, over all float32 numbers "
-        "(some minutes)",
+        "(minutes for each)",
     )
     p.add_argument("--only", metavar="NAME", help="of this primitive; needs --exhaustive")
     p.add_argument(

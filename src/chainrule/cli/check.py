@@ -93,7 +93,7 @@ def exhaustive(only: str | None = None, write: str | None = None, stride: int = 
     if only is not None and only not in ROWS:
         raise UsageError(f"no measured primitive {only!r}; {nearest(only, ROWS)}")
     if write is not None:
-        _section(write)  # fail now rather than in some minutes
+        _section(write)  # fail now rather than in half an hour
     executors = "C and NumPy" if c_functions("exp") else "NumPy alone: C needs a compiler"
     print(f"Largest errors in ulp ({executors}); float32 over all numbers", end="")
     print(f", but of {stride} only one" if stride > 1 else "", end=", float64 at samples.\n\n")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shlex
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from chainrule._version import __version__
 from chainrule.array.blas import advice, blas_info
 from chainrule.cli.measures import report
 from chainrule.cli.tables import bytes_text, field, number
+from chainrule.compile import build, native
 from chainrule.serialize.container import Container, read_container
 
 __all__ = ["run"]
@@ -38,10 +41,42 @@ def _machine() -> list[str]:
         field("BLAS", library or "unknown"),
         field("Kernel", f"{blas['kernel'] or 'unknown'}{_chosen(blas['coretype'])}"),
         field("Threads", f"{blas['threads'] or 'unknown'} for matrix products, {cpus}"),
-        field("Executor", "printed NumPy: formulas run as fused, blocked NumPy calls"),
+        *_executor(),
     ]
     lines += [field("Advice" if k == 0 else "", text) for k, text in enumerate(advice())]
     return lines
+
+
+def _executor() -> list[str]:
+    """What runs formulas, C or NumPy, and why; where further kernels come from."""
+    if not build.enabled():
+        value = os.environ["CHAINRULE_NATIVE"]
+        return [field("Executor", f"NumPy: CHAINRULE_NATIVE={value} turns native code off")]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        module = build.runtime()
+    compiler = build.find_compiler()
+    name = "none (no cc, gcc or clang on the PATH, and none that CC names)"
+    if compiler is not None:
+        name = shlex.join([os.path.basename(compiler.command[0]), *compiler.command[1:]])
+    if module is None:
+        reason = "there is no C compiler, nor was there one at the installation"
+        if compiler is not None:
+            reason = "the headers of Python or of NumPy are absent, without which nothing compiles"
+        reason = next((str(w.message) for w in caught), reason)
+        return [field("Executor", f"NumPy: {reason}"), field("Compiler", name)]
+    count = len(build.catalogue())
+    shipped = f"{count} kernels" if count else "no kernels"
+    lines = [field("Executor", f"C for {build.variants()[0]}; {shipped} came with the package")]
+    if native.only_shipped():
+        name += ", not used: CHAINRULE_NATIVE=shipped"
+    elif compiler is None:
+        name += ": other kernels run as NumPy"
+    else:
+        small = ", small operations too (CHAINRULE_NATIVE=always)" if native.always() else ""
+        folder = build.cache_folder() or "a temporary folder"
+        name += f" for other kernels{small}; they are kept in {folder}"
+    return [*lines, field("Compiler", name)]
 
 
 def _chosen(coretype: str | None) -> str:

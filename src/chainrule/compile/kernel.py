@@ -95,6 +95,14 @@ class Kernel:
                 return found  # type: ignore[no-any-return]
         return self._planned(arrays)
 
+    def quietly(self, *arrays: Any) -> tuple[Any, ...]:
+        """Run without NumPy's warnings: an infinite gradient must become NaN in silence, because
+        finding it is the task of the training loop."""
+        if self._last is not None:
+            return self(*arrays)
+        with np.errstate(all="ignore"):
+            return self(*arrays)
+
     def _planned(self, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
         """Run by the plan for these types and shapes."""
         key = tuple([(a.shape, a.dtype) if type(a) is _ndarray else _kind(a) for a in arrays])

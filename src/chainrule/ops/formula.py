@@ -64,6 +64,7 @@ class Compiled(Op):
         self._derivatives: dict[tuple[bool, ...], tuple[Compiled, tuple[tuple[str, int], ...]]] = {}
         self._planned: dict[tuple[bool, ...], Planned | None] = {}
         self._smooth: tuple[bool, ...] | None = None
+        self._all_smooth = False
         self._keeps: dict[tuple[bool, ...], tuple[list[bool], list[bool]]] = {}
         self._donating: dict[tuple[int, ...], Kernel] = {}
         self._clean: set[Any] = set()  # combinations of operand types that need no cast
@@ -77,13 +78,16 @@ class Compiled(Op):
 
     def __call__(self, *args: Any) -> Any:
         raw: list[Any] = []
-        tensor = track = False
+        needed: list[bool] = []
+        tensor = False
         for a in args:
             if isinstance(a, Variable):
                 tensor = True
-                track = track or a.requires_grad
-                a = a._data
-            raw.append(a)
+                needed.append(a.requires_grad)
+                raw.append(a._data)
+            else:
+                needed.append(False)
+                raw.append(a)
         if state.recorder is not None:
             raw = state.recorder.take(args, raw)
         kinds = tuple([(a.dtype, a.ndim > 0) if type(a) in _DIRECT else type(a) for a in raw])
@@ -92,18 +96,11 @@ class Compiled(Op):
             if cast is not None:
                 return self(*cast)
             self._clean.add(kinds)
-        if tensor and track and state.enabled:
+        if True in needed and state.enabled:
             tracked = self._tracked(args)
-            planned = self.planned(
-                tuple(
-                    [
-                        isinstance(a, Variable)
-                        and a.requires_grad
-                        and (tracked is None or tracked[k])
-                        for k, a in enumerate(args)
-                    ]
-                )
-            )
+            if tracked is not None:
+                needed = [n and t for n, t in zip(needed, tracked, strict=True)]
+            planned = self.planned(tuple(needed))
             if planned is None:
                 outputs = record(self, args, raw, self.kernel(*raw), (), {}, tracked)
             else:
@@ -118,10 +115,12 @@ class Compiled(Op):
 
     def planned(self, needed: tuple[bool, ...]) -> Planned | None:
         """How to run forward and backward with residuals; None where keeping any saves nothing."""
-        if needed not in self._planned:
+        known = self._planned.get(needed, self)
+        if known is self:
             found = plan(self.program, needed) if any(needed) and not self.kernel.borrow else None
-            self._planned[needed] = None if found is None else Planned(found, needed, self.own)
-        return self._planned[needed]
+            known = None if found is None else Planned(found, needed, self.own)
+            self._planned[needed] = known
+        return known  # type: ignore[return-value]
 
     def _tracked(self, args: Sequence[Any]) -> Sequence[bool] | None:
         """Which inputs a derivative can reach; None: all.
@@ -130,18 +129,21 @@ class Compiled(Op):
         would send zeros through all that computed it. Where nothing else is tracked a formula
         (``sign``) still records them, so that its gradient is zeros and not an error.
         """
+        if self._all_smooth:
+            return None
         mask = self._smooth
         if mask is None:
             derived, _ = self.derivative((True,) * len(args))
             outputs = derived.program.outputs
             mask = self._smooth = tuple([o.op != "zeros_like" for o in outputs])
         if all(mask):
+            self._all_smooth = True
             return None
-        if self.kernel.borrow or any(
-            m and isinstance(a, Variable) and a.requires_grad
-            for m, a in zip(mask, args, strict=True)
-        ):
+        if self.kernel.borrow:
             return mask
+        for m, a in zip(mask, args, strict=True):
+            if m and isinstance(a, Variable) and a.requires_grad:
+                return mask
         return None
 
     def into(self, donated: tuple[int, ...], *arrays: Any) -> Any:
@@ -241,6 +243,8 @@ class Compiled(Op):
         else:
             results = derived(*args)
             results = results if derived.many else (results,)
+        if len(results) == len(needed):
+            return results  # type: ignore[no-any-return]
         pulled = iter(results)
         return [next(pulled) if n else None for n in needed]
 
@@ -308,7 +312,7 @@ def _reads_exactly(x: Expr, order: list[Expr]) -> bool:
 class Planned:
     """A program run forward with residuals, and backward from them, on raw arrays."""
 
-    __slots__ = ("_backward", "_count", "_forward", "_sources", "needed", "reads")
+    __slots__ = ("_backward", "_count", "_every", "_forward", "_sources", "needed", "reads")
 
     def __init__(self, p: Plan, needed: tuple[bool, ...], own: bool = False) -> None:
         self.needed = needed
@@ -316,6 +320,7 @@ class Planned:
         self._backward = Kernel(p.backward, borrow=True, own=own)
         self._sources = p.sources
         self._count = len(p.forward.outputs) - p.residuals
+        self._every = all(needed)
         self.reads = frozenset(p.sources)
 
     def run(self, raw: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -333,8 +338,14 @@ class Planned:
     ) -> Sequence[Any]:
         """The cotangents of the inputs the plan was made for; the others are None."""
         by = {"x": inputs, "y": outputs, "r": residuals, "g": cotangents}
-        pulled = iter(self._backward(*[by[role][k] for role, k in self._sources]))
-        found = [next(pulled) if n else None for n in self.needed]
+        pulled = self._backward(*[by[role][k] for role, k in self._sources])
+        if self._every:
+            found: Sequence[Any] = pulled
+        else:
+            values = iter(pulled)
+            found = [next(values) if n else None for n in self.needed]
+        if needed == self.needed:
+            return found
         return [f if n else None for f, n in zip(found, needed, strict=True)]
 
 

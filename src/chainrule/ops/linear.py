@@ -13,8 +13,10 @@ from chainrule.array.dtypes import is_float
 from chainrule.array.namespace import NUMPY
 from chainrule.autograd.context import describe, state
 from chainrule.autograd.tape import Op, Variable, apply
+from chainrule.compile.kernel import Kernel
 from chainrule.ops.formula import Formula
 from chainrule.ops.product import per_sample_rows
+from chainrule.ops.shape import _shape
 from chainrule.ops.signature import Signature
 
 __all__ = ["dense", "linear"]
@@ -43,6 +45,8 @@ class _Head:
         every = (True, True) if bias else (True,)
         sources = self.program.derivative(every)[1]
         self.planned = self.program.planned(every)
+        # without residuals, and the product's memory becomes the output
+        self.fused = Kernel(self.program.program, donated=(0,), own=f.own)
         self.reads_z = self.planned is not None or ("x", 0) in self.program.reads(every)
         self.reads_b = ("x", 1) in sources
         self.reads_y = ("y", 0) in sources
@@ -91,7 +95,7 @@ class _Dense(Op):
         if head.planned is not None and state.enabled:
             outputs, kept = head.planned.run((z, *b))
             return outputs, (z, *kept)
-        return (head.program.into((0,), z, *b),), ()  # the product's memory becomes the output
+        return head.fused(z, *b), ()
 
     def keeps(self, needed: tuple[bool, ...], attrs: dict[str, Any]) -> Any:
         head = attrs["head"]
@@ -182,12 +186,13 @@ def dense(
     if type(x) is not np.ndarray and not isinstance(x, Variable):
         x = as_array(x)
     head = _head(activation, tuple(sorted(options.items())) if options else (), bias is not None)
+    shape = _shape(x)
     if bias is None:
-        if not _Dense.unbiased.fits(x.shape, weight.shape):
-            _Dense.unbiased.check("dense", x.shape, weight.shape)
+        if not _Dense.unbiased.fits(shape, _shape(weight)):
+            _Dense.unbiased.check("dense", shape, _shape(weight))
         return apply(_dense, *_same_type(x, weight), head=head)[0]
-    if not _Dense.signature.fits(x.shape, weight.shape, bias.shape):
-        _Dense.signature.check("dense", x.shape, weight.shape, bias.shape)
+    if not _Dense.signature.fits(shape, _shape(weight), _shape(bias)):
+        _Dense.signature.check("dense", shape, _shape(weight), _shape(bias))
     return apply(_dense, *_same_type(x, weight, bias), head=head)[0]
 
 

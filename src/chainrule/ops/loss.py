@@ -542,7 +542,8 @@ def _labels(name: str, labels: Any, classes: int, ignore_index: int) -> tuple[An
         state.recorder.labels(labels, classes)
         return labels, None
     # read as unsigned a negative label is a huge one: one pass finds both kinds
-    if int(labels.view(np.uint64).max()) < classes and not 0 <= ignore_index < classes:
+    largest = int(np.maximum.reduce(labels.view(np.uint64), axis=None))
+    if largest < classes and not 0 <= ignore_index < classes:
         return labels, None
     low, high = int(labels.min()), int(labels.max())
     ignored = labels == ignore_index

@@ -56,7 +56,7 @@ def _data(x: Any) -> Any:
 
 
 def _shape(x: Any) -> tuple[int, ...]:
-    shape: tuple[int, ...] = x._data.shape if isinstance(x, Variable) else np.shape(x)
+    shape: tuple[int, ...] = (x._data if isinstance(x, Variable) else as_array(x)).shape
     return shape
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -533,6 +534,14 @@ def asarray(data: Any, dtype: Any = None) -> Tensor:
     return Tensor(data, dtype)
 
 
+@functools.cache
+def _one(shape: tuple[int, ...], dtype: DType) -> Array:
+    """The cotangent of a value by itself; nobody writes into it."""
+    one = np.ones(shape, dtype)
+    one.flags.writeable = False
+    return one
+
+
 def cotangent_for(t: Any, gradient: Any, recorded: bool) -> Any:
     """The starting cotangent of `t`: as given, or one for a single entry."""
     if gradient is None:
@@ -542,7 +551,7 @@ def cotangent_for(t: Any, gradient: Any, recorded: bool) -> Any:
                 "that shape, or reduce to one number first, such as t.sum()"
             )
         abstract = isinstance(t._data, AbstractArray)
-        g: Any = np.ones_like(t._data) if abstract else np.ones(t.shape, t.dtype)
+        g: Any = np.ones_like(t._data) if abstract else _one(t.shape, t.dtype)
     elif isinstance(gradient, Variable):
         g = gradient if recorded else gradient._data
     else:

@@ -237,7 +237,7 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         ready = [flat.ready() for _, flat in self._flats]
-        if not all(ready) or any(p.requires_grad for p in self._frozen):
+        if False in ready or (self._frozen and any(p.requires_grad for p in self._frozen)):
             self._settle()
             ready = [False] * len(self._flats)
         for (group, flat), whole in zip(self._flats, ready, strict=True):
@@ -249,8 +249,6 @@ class Optimizer:
                     self._advance(group, flat, first, last)
         return loss
 
-    # an infinite gradient must become NaN in silence; finding it is the task of the training loop
-    @np.errstate(all="ignore")
     def _advance(self, group: Group, flat: Flat, first: int, last: int) -> None:
         update = self._update(group)
         operands = flat.operands(update, update.states, update.scalars, first, last)
@@ -258,7 +256,7 @@ class Optimizer:
             self._record(update, group, flat, first, last, operands)
             return
         flat.scalars[:] = self._scalars(group, flat.steps[first] + 1)
-        update.kernel(*operands)
+        update.kernel.quietly(*operands)
         self._count(update, flat, first, last)
         for p in flat.params[first:last]:
             p._version += 1
