@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import hypothesis
 import pytest
 
 from chainrule.array import random
+from chainrule.compile import build
+from tests_steps import forget_plans
 
 # a shared machine may pause anything for longer than the usual deadline of 200 ms
 hypothesis.settings.register_profile("chainrule", deadline=None)
@@ -23,6 +25,23 @@ _ABSENT = re.compile(r"could not import|oracle", re.IGNORECASE)
 def _same_draws() -> None:
     """Every test begins at the same place of the random stream, whatever ran before it."""
     random.seed(0)
+
+
+@pytest.fixture(scope="module", params=["native", "numpy"])
+def executor(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Everything that follows in this module runs as native code, also what is small, or as NumPy.
+
+    Tests that take it run once with each.
+    """
+    if request.param == "native" and build.find_compiler() is None:
+        pytest.skip("there is no C compiler")
+    if request.param == "native" and build.runtime() is None:
+        pytest.skip("there is no native runtime here")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHAINRULE_NATIVE", {"native": "always", "numpy": "0"}[request.param])
+        forget_plans()
+        yield request.param
+    forget_plans()
 
 
 def _forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

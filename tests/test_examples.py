@@ -44,6 +44,13 @@ def test_gradient_penalty(example: Any) -> None:
     assert abs(slope - 1) < 0.2  # what the penalty asks for
 
 
+def test_capture(example: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    mean, deviation = example("capture")["main"]()
+    assert abs(mean - 2) < 0.2  # the ring that it was shown
+    assert deviation < 0.5
+    assert "lines were replayed" in capsys.readouterr().out
+
+
 def test_every_example_is_tested() -> None:
     here = Path(__file__).read_text("utf-8")
     for path in EXAMPLES.glob("*.py"):

@@ -23,6 +23,7 @@ def forget_plans() -> None:
     """Let every kernel choose its executor anew."""
     for kernel in [o for o in gc.get_objects() if type(o) is Kernel]:
         kernel._plans.clear()
+        kernel._last = None
 
 
 def leaves(value: Any) -> Iterator[Any]:

@@ -337,11 +337,11 @@ def capture(step: Callable[..., Any]) -> Captured:
     Returns:
         A function of the same arguments. Tensors it returns are off the tape.
 
-    What is live at a replay: arguments that are arrays or tensors, parameters, the state and the
-    options of optimizers, random streams. Another shape, another number or object as an argument or
-    in a variable from outside the function, ``model.eval()``, a frozen or replaced layer make a
-    capture of their own. What cannot be captured (``.item()``, ``if`` on a value, a hook) is
-    said in a RuntimeWarning with the line, and the step then runs eagerly.
+    What is live at a replay: arguments that are arrays or tensors, parameters, each `Variable`, the
+    state and the options of optimizers, random streams. Another shape, another number or object as
+    an argument or in a variable from outside the function, ``model.eval()``, a frozen or replaced
+    layer make a capture of their own. What cannot be captured (``.item()``, ``if`` on a value, a
+    hook) is said in a RuntimeWarning with the line, and the step then runs eagerly.
 
     Replays equal the eager step bit for bit, on the same executor.
 

@@ -27,7 +27,7 @@ def native_plan(
     """What runs a program for these shapes and types as native code; None where NumPy should.
 
     NumPy keeps programs that only rearrange (their results are views), those of integers, and small
-    ones whose kernel is neither shipped nor built yet: building takes longer than they ever do.
+    ones whose kernel the package did not come with: building it takes longer than they ever do.
 
     Arguments:
         into: output position -> position of the argument whose memory receives it.

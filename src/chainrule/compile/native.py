@@ -32,6 +32,15 @@ __all__ = [
 ]
 
 _lock = threading.Lock()
+
+
+def _new_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # a child must not wait for a thread that it does not have
+    os.register_at_fork(after_in_child=_new_lock)
 _known: dict[str, int] = {}
 _LARGE = 1 << 16  # multiplications and entries from which a plan lets other threads run
 

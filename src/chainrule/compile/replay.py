@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -131,11 +132,13 @@ class Replay:
         """Give every draw its place in the stream, and move the stream on once it has run."""
         paths = [path for path, _ in self.recorder.draws]
         keys = self.keys
+        lock = threading.Lock()  # two threads must not draw at one place of the stream
 
         def drawing(*arrays: Any) -> Any:
             stream = default_stream()
-            before = stream.advance(paths, keys)
-            outputs = run(*arrays)
+            with lock:
+                before = stream.advance(paths, keys)
+                outputs = run(*arrays)
             if outputs is NotImplemented:
                 stream.rewind(before)
             return outputs

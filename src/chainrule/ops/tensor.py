@@ -55,6 +55,8 @@ class Tensor(Variable):
     def __init__(self, data: Any, dtype: Any = None, requires_grad: bool = False) -> None:
         if isinstance(data, Variable):
             data = data._data
+        if state.recorder is not None and type(data) is np.ndarray and data.flags.c_contiguous:
+            data = copied(state.recorder.of(data))  # read again at each replay
         a = as_array(data, dtype) if isinstance(data, AbstractArray) else np.array(data, dtype)
         if dtype is None and not hasattr(data, "dtype") and a.dtype == np.float64:
             a = _refine_list(a, data)
