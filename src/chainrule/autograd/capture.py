@@ -10,6 +10,7 @@ captured anew. The first two replays also run eagerly, and their results are com
 from __future__ import annotations
 
 import functools
+import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -70,8 +71,14 @@ class Captured:
         return self._slow(args, kwargs)
 
     def _slow(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if state.recorder is not None or kwargs:
+        if state.recorder is not None:
             return self.step(*args, **kwargs)
+        if kwargs:
+            bound = inspect.signature(self.step).bind(*args, **kwargs)
+            if bound.kwargs:  # of a keyword alone
+                self._explain(f"argument {next(iter(bound.kwargs))!r} is given by keyword only")
+                return self.step(*args, **kwargs)
+            return self(*bound.args)
         key = _key(args)
         known = self._programs.get(key, [])
         if known is None:
@@ -116,7 +123,7 @@ class Captured:
             arrays: list[Any] = []
             shape = tree(result, arrays)
             arrays = [recorder.of(a) for a in arrays]
-            name = getattr(self.step, "__name__", "step")
+            name = getattr(self.step, "__name__", "step").lstrip("_")
             if (changed := watch.changed()) is not None:
                 raise CaptureError(f"it changes {changed}, which a replay would not")
             watch = Watch([*watched, *_forwards(recorder.modules.values())])
@@ -174,9 +181,9 @@ class Captured:
         return program.settle(outputs, written)
 
     def _explain(self, reason: str) -> None:
-        self.reason = reason
-        if not self._quiet:
-            name = getattr(self.step, "__name__", "step")
+        told, self.reason = self.reason == reason, reason
+        if not self._quiet and not told:
+            name = getattr(self.step, "__name__", "step").lstrip("_")
             warnings.warn(
                 f"{name} cannot be captured and runs eagerly: {reason}",
                 RuntimeWarning,
@@ -185,7 +192,7 @@ class Captured:
 
     def __reduce__(self) -> Any:
         if self._quiet:  # a copy of its owner captures anew
-            return type(None), ()
+            return Captured, (self.step, True, self._also, self._spare)
         raise TypeError("a captured step cannot be copied or pickled; capture its function again")
 
     def programs(self) -> Iterator[Program]:
@@ -202,14 +209,15 @@ def _forwards(modules: Any) -> Iterator[Any]:
 
 
 def _given(recorder: StepRecorder, args: Sequence[Any]) -> Any:
-    """Positions of arrays, the other arguments with theirs, and all of them with symbols."""
-    positions: list[int] = []
+    """Positions of arrays, with whether they are tensors; the other arguments with theirs; and all
+    of them with symbols."""
+    positions: list[tuple[int, bool]] = []
     static: list[tuple[int, Any]] = []
     given = list(args)
     for k, a in enumerate(args):
         raw = a._data if isinstance(a, Variable) else a
         if isinstance(raw, np.ndarray) and not (isinstance(a, Variable) and _is_parameter(a)):
-            positions.append(k)
+            positions.append((k, isinstance(a, Variable)))
             given[k] = _like(a, recorder.argument(raw, f"x{len(positions)}"))
         elif isinstance(a, tuple | list | dict) and _holds_arrays(a):
             raise CaptureError(
@@ -238,7 +246,7 @@ def _key(args: Sequence[Any]) -> Any:
     found: list[Any] = [state.enabled]
     for a in args:
         if isinstance(a, Variable) and not _is_parameter(a):
-            found.append((a._data.shape, a._data.dtype, True))
+            found.append((a._data.shape, a._data.dtype, a.requires_grad))
         elif isinstance(a, np.ndarray):
             found.append((a.shape, a.dtype))
         elif isinstance(a, int | float | str | bytes | bool | None | np.generic):
@@ -294,8 +302,8 @@ def show(step: Any, numpy: bool = False, file: Any = None) -> None:
     """Print a captured step: the C program that runs, or with `numpy` its NumPy form.
 
     Arguments:
-        step: what `capture` gave, once it has been called; a `Trainer` shows its own with
-            ``show(trainer)``.
+        step: what `capture` gave, once it has been called; or a `Trainer` that has trained, or a
+            model that has predicted (under `no_grad`).
         numpy: print the calls of NumPy and the kernels, as they run without a compiler.
         file: where to, standard output by default.
 
@@ -315,7 +323,10 @@ def show(step: Any, numpy: bool = False, file: Any = None) -> None:
         return (t1,)
     ...
     """
-    captured = step if isinstance(step, Captured) else getattr(step, "captured", None)
+    captured = step
+    for name in ("captured", "_replayed"):  # of a Trainer its step, of a module its prediction
+        if not isinstance(captured, Captured):
+            captured = getattr(step, name, None)
     if not isinstance(captured, Captured):
         raise TypeError(f"show takes a captured step, not {type(step).__name__}: cr.capture(step)")
     programs = list(captured.programs())

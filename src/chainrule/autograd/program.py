@@ -116,7 +116,7 @@ class Program:
     def __init__(
         self,
         recorder: StepRecorder,
-        positions: Sequence[int],
+        positions: Sequence[tuple[int, bool]],
         static: Sequence[tuple[int, Any]],
         result: Any,
         arrays: list[Any],
@@ -125,7 +125,9 @@ class Program:
         name: str,
         spare: bool,
     ) -> None:
-        self.positions = list(positions)
+        self.positions = [k for k, _ in positions]
+        #: whether the arguments there are tensors
+        self.tensors = [tensor for _, tensor in positions]
         self.static = list(static)
         self.result, self.enabled = result, enabled
         self.checked = 0
@@ -216,9 +218,15 @@ class Program:
         for k, value in self.static:
             if not _equal(args[k], value):
                 return NotImplemented
-        for k in self.positions:
+        for k, tensor in zip(self.positions, self.tensors, strict=True):
             a = args[k]
-            arrays.append(a._data if isinstance(a, Variable) else a)
+            if isinstance(a, Variable):
+                if not tensor or a.requires_grad:
+                    return NotImplemented
+                a = a._data
+            elif tensor:
+                return NotImplemented
+            arrays.append(a)
         if not self.holds():
             return NotImplemented
         if not self.prepared():

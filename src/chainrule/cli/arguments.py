@@ -101,7 +101,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top = _Parser(
         prog="chainrule",
-        description="Train and use neural networks in NumPy.",
+        description="Train and use neural networks.",
         epilog="Start with: chainrule train",
         allow_abbrev=False,
     )

@@ -15,6 +15,7 @@ from chainrule.array.errors import ShapeError, nearest
 from chainrule.autograd.capture import Captured
 from chainrule.autograd.context import Frame, state, structure
 from chainrule.autograd.tape import Variable
+from chainrule.compile.symbolic import capture_error
 from chainrule.nn.parameter import Parameter
 from chainrule.ops.formula import Formula
 
@@ -107,12 +108,12 @@ class Module:
         ):
             replayed = self._replayed
             if replayed is None:
-                replayed = Captured(self._run, quiet=True, spare=True)
+                replayed = Captured(self._forward_pass, quiet=True, spare=True)
                 object.__setattr__(self, "_replayed", replayed)
             return replayed(args[0])
-        return self._run(*args, **kwargs)
+        return self._forward_pass(*args, **kwargs)
 
-    def _run(self, *args: Any, **kwargs: Any) -> Any:
+    def _forward_pass(self, *args: Any, **kwargs: Any) -> Any:
         """The forward pass, in the frame of this module."""
         before = state.frame
         state.frame = Frame(self, before)
@@ -124,6 +125,8 @@ class Module:
             state.frame = before
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if state.recorder is not None:
+            raise capture_error(f"{type(self).__name__} has a hook, which runs Python")
         hooks = list(self._hooks.values())
         for kind, hook, _ in hooks:
             if kind == "before":
@@ -464,7 +467,7 @@ class Module:
         new = type(self).__new__(type(self))
         memo[id(self)] = new
         for name, value in self.__dict__.items():
-            if name != "_hooks":
+            if name not in ("_hooks", "_replayed"):
                 object.__setattr__(new, name, copy.deepcopy(value, memo))
         return new
 
