@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -208,7 +208,7 @@ class Program:
 
     def prepared(self) -> bool:
         """Set the numbers that Python computes; False where an optimizer's update is another."""
-        return all([prepare() for prepare, _ in self.hosts])
+        return all([prepare() for prepare, _ in self.hosts])  # noqa: C419  # all of them
 
     def run(self, args: Sequence[Any]) -> Any:
         """The step's result, or NotImplemented where it must be captured anew or run eagerly."""

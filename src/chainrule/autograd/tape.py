@@ -335,9 +335,7 @@ def _reachable(roots: Sequence[Variable]) -> list[Node]:
         node = stack.pop()
         if node not in seen:
             seen.add(node)
-            for e in node.edges:
-                if type(e) is tuple:
-                    stack.append(e[0])
+            stack.extend([e[0] for e in node.edges if type(e) is tuple])
     return sorted(seen, key=_by_age, reverse=True)
 
 

@@ -216,11 +216,13 @@ class Fusion:
 
     def _dtype_of(self, e: Expr, args: Sequence[Expr]) -> np.dtype[Any]:
         for x in (e, *args):
-            dtype = self.graph.dtypes[x]
+            dtype: np.dtype[Any] = self.graph.dtypes[x]
             if is_float(dtype):
-                return np.dtype(dtype)
-        homes = [self.space[a][1] for a in args if a in self.space]
-        return homes[0] if homes else np.dtype(default_dtype)
+                return dtype
+        for a in args:
+            if a in self.space:
+                return self.space[a][1]
+        return default_dtype
 
     def _available(self, a: Expr, e: Expr) -> int:
         """The first level at which `e` can read `a`."""

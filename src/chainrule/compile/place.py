@@ -286,9 +286,9 @@ class Layout:
             if isinstance(e, Expr) and is_leaf(self.root(e)):
                 yield e
         for w in self.writes:
-            if isinstance(w.value, Expr) and is_leaf(self.root(w.value)):
-                if self.ref(w.value) != self.ref(w.target):
-                    yield w.value
+            old = isinstance(w.value, Expr) and is_leaf(self.root(w.value))
+            if old and self.ref(w.value) != self.ref(w.target):
+                yield w.value
 
     def _written(self, r: Expr) -> Iterator[int]:
         """When the memory of a value is written first: a joined one with its earliest part."""

@@ -110,7 +110,8 @@ class Symbolic(AbstractArray):
         return self.recorder.reshape(self, tuple(wanted))
 
     def astype(self, dtype: Any, copy: bool = True) -> Symbolic:
-        return self.recorder.astype(self, np.dtype(dtype))
+        cast: Symbolic = self.recorder.astype(self, np.dtype(dtype))
+        return cast
 
     def copy(self) -> Symbolic:
         """The same value under a name of its own: an update in place must not reach this one."""
@@ -173,8 +174,8 @@ class Symbolic(AbstractArray):
     __xor__, __rxor__ = _operator(np.bitwise_xor)
     __lt__, __gt__ = _operator(np.less)
     __le__, __ge__ = _operator(np.less_equal)
-    __eq__ = _operator(np.equal)[0]  # type: ignore[assignment]
-    __ne__ = _operator(np.not_equal)[0]  # type: ignore[assignment]
+    __eq__ = _operator(np.equal)[0]
+    __ne__ = _operator(np.not_equal)[0]
 
     def __neg__(self) -> Any:
         return self.recorder.ufunc(np.negative, self)
