@@ -130,7 +130,7 @@ def run(script: str, *options: str) -> Any:
 
 
 def main() -> None:
-    parser = harness.options(__doc__, 7)  # rounds of step.py
+    parser = harness.options(__doc__, 5)  # rounds of step.py
     parser.add_argument("--cases", help="comma-separated: those of step.py, cold, scaling")
     args = parser.parse_args()
     wanted = args.cases.split(",") if args.cases else []

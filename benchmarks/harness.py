@@ -184,12 +184,14 @@ class Result:
 class Neighbours:
     """How much of the machine's CPU time went to processes that are not measured.
 
-    `patience`: seconds to wait, over all measurements together, for others to become quiet.
+    `patience`: seconds to wait for others to become quiet, and to spend on repeating what they
+    disturbed, over all measurements together.
     """
 
     def __init__(self, patience: float = 0.0) -> None:
         self.shares: list[float] = []
         self.patience = patience
+        self._seconds = 0.0  # of the last measurement
 
     def _wait(self) -> None:
         """Until others took less than a tenth of the time of three looks of 50 ms."""
@@ -210,10 +212,19 @@ class Neighbours:
         self._wait()
         start, busy, mine = time.perf_counter(), _machine_ticks(), ticks()
         yield
+        self._seconds = time.perf_counter() - start
         if busy is not None and mine is not None:
             others = _machine_ticks() - busy - (ticks() - mine)
-            possible = (time.perf_counter() - start) * os.sysconf("SC_CLK_TCK") * _cpus()
+            possible = self._seconds * os.sysconf("SC_CLK_TCK") * _cpus()
             self.shares.append(max(0.0, others / possible))
+
+    def disturbed(self) -> bool:
+        """Whether to repeat the last measurement, which is then forgotten: while patience lasts."""
+        if self.patience <= 0 or not self.shares or self.shares[-1] < 0.1:
+            return False
+        self.patience -= self._seconds
+        self.shares.pop()
+        return True
 
     def text(self) -> str:
         if not self.shares:
@@ -257,8 +268,11 @@ def measure(
     times: dict[str, list[float]] = {e.name: [] for e in entries}
     for _ in range(rounds):
         for e in entries:
-            with neighbours.watched(lambda e=e: _ticks(e.worker.process.pid)):
-                taken = e.worker.ask(do="time", case=e.case, steps=steps[e.name])["seconds"]
+            again = True
+            while again:
+                with neighbours.watched(lambda e=e: _ticks(e.worker.process.pid)):
+                    taken = e.worker.ask(do="time", case=e.case, steps=steps[e.name])["seconds"]
+                again = neighbours.disturbed()
             times[e.name].append(taken / steps[e.name])
             e.worker.settle()
     return Result(case, times, {e.name: e.label for e in entries}, notes)
@@ -304,8 +318,11 @@ def interleave(
     found: dict[str, dict[str, list[float]]] = {name: {} for name in commands}
     for i in range(rounds + 1):
         for name, command in commands.items():
-            with neighbours.watched(own_ticks):
-                values = command()
+            again = True
+            while again:
+                with neighbours.watched(own_ticks):
+                    values = command()
+                again = neighbours.disturbed()
             for key, value in values.items():
                 if i:
                     found[name].setdefault(key, []).append(value)
@@ -443,7 +460,7 @@ def options(
             type=float,
             default=0.0,
             metavar="SECONDS",
-            help="how long to wait in all while other processes are busy; 0",
+            help="to wait in all while others are busy, and to repeat what they disturbed; 0",
         )
     if peers:
         parser.add_argument(

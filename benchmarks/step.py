@@ -1,6 +1,6 @@
 """Training steps, predictions and a whole fit of dense nets, in chainrule and its peers.
 
-    python benchmarks/step.py --rounds 7
+    python benchmarks/step.py --write docs/performance.md
     python benchmarks/step.py --cases step-small,row-tiny --peers chainrule,eager,torch,jax
 
 Every peer starts from the same weights, and its first sixteen losses (or its predictions) must
@@ -82,7 +82,7 @@ def report(results: Sequence[Result], workers: Sequence[Worker]) -> str:
 
 
 def main() -> int:
-    parser = harness.options(__doc__, 7, peers.ROWS)
+    parser = harness.options(__doc__, 5, peers.ROWS)
     parser.add_argument("--seconds", type=float, default=0.1, help="length of a block; 0.1")
     parser.add_argument("--cpus", type=int, help="give every worker only so many CPUs (Linux)")
     parser.add_argument("--cases", help=f"comma-separated, of {', '.join(CASES)}")

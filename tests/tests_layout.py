@@ -79,7 +79,9 @@ class Machine:
             case "concat":
                 return np.concatenate(inner, attrs["axis"])
             case "place":
-                out = np.array(np.broadcast_to(self._constant(np.zeros((), g.dtypes[e])), (*shape, size)))
+                out = np.array(
+                    np.broadcast_to(self._constant(np.zeros((), g.dtypes[e])), (*shape, size))
+                )
                 out[tuple(slice(*s) for s in attrs["slices"])] = inner[0]
                 return out
             case "count":
@@ -121,7 +123,9 @@ class Machine:
                 assert self.apart(ref, n, other, m), "two outputs overlap"
             for other, m in inputs:
                 exact = same and (ref, n) == (other, m)
-                assert exact or self.apart(ref, n, other, m), f"an output overlaps an operand: {ref}"
+                assert exact or self.apart(ref, n, other, m), (
+                    f"an output overlaps an operand: {ref}"
+                )
 
     # -- instructions -----------------------------------------------------------------------------
 
@@ -155,7 +159,9 @@ class Machine:
         inputs = [(r, self.layout.bytes(e)) for r, e in zip(i.refs, group.operands, strict=False)]
         outputs = [(self.layout.ref(o), self.layout.bytes(o)) for o in group.outputs]
         assert i.refs == [r for r, _ in inputs] + [r for r, n in outputs if (r, n) not in inputs]
-        for (ref, e), operand in zip(zip(i.refs, group.operands, strict=False), i.text.operands, strict=False):
+        for (ref, e), operand in zip(
+            zip(i.refs, group.operands, strict=False), i.text.operands, strict=False
+        ):
             assert sizes[operand.layout] * operand.dtype.itemsize == self.layout.bytes(e)
             assert operand.dtype == self.graph.dtypes[e]
             self.read(ref, e)

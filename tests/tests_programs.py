@@ -104,7 +104,11 @@ class Script:
             case "transpose":
                 return (np.transpose(x),)
             case "reshape":
-                return (x.reshape((x.size,)) if c % 2 else x.reshape((-1, 2)),) if x.size % 2 == 0 else ()
+                return (
+                    (x.reshape((x.size,)) if c % 2 else x.reshape((-1, 2)),)
+                    if x.size % 2 == 0
+                    else ()
+                )
             case "slice":
                 if len(x.shape) != 2:
                     return ()
@@ -115,11 +119,18 @@ class Script:
             case "concat":
                 same = [v for v in values[-6:] if v.shape == x.shape]
                 axis = c % max(len(x.shape), 1)
-                return (np.concatenate([x, *same[: 1 + d % 2]], axis=axis),) if x.shape and same else ()
+                return (
+                    (np.concatenate([x, *same[: 1 + d % 2]], axis=axis),)
+                    if x.shape and same
+                    else ()
+                )
             case "pad":
                 if len(x.shape) != 2:
                     return ()
-                slices, shape = ((1, 1 + x.shape[0], 1), (0, x.shape[1], 1)), (x.shape[0] + 2, x.shape[1])
+                slices, shape = (
+                    ((1, 1 + x.shape[0], 1), (0, x.shape[1], 1)),
+                    (x.shape[0] + 2, x.shape[1]),
+                )
                 if recorder and hasattr(x, "expr"):
                     return (recorder.place(x, slices, shape),)
                 out = np.zeros(shape, x.dtype)

@@ -410,7 +410,7 @@ def test_a_hook_runs_at_every_call():
         step(X)
     assert len(list(step.programs())) == 1
     hook = model[1].register_forward_hook(lambda module, args, out: seen.append(out.shape))
-    with pytest.warns(RuntimeWarning, match="a module has a hook"):
+    with pytest.warns(RuntimeWarning, match="Tanh has a hook"):
         step(X)
     seen.clear()
     for _ in range(3):

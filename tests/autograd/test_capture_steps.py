@@ -70,7 +70,9 @@ for _name, _make in OPTIMIZERS.items():
 def groups_of_an_optimizer() -> Any:
     model = net(nn.Dense(5, 5))
     parts = [{"params": model[0].parameters(), "lr": 0.1}, {"params": model[3].parameters()}]
-    optimizer = optim.Adam([*parts, {"params": model[2].parameters(), "weight_decay": 0.5}], lr=0.01)
+    optimizer = optim.Adam(
+        [*parts, {"params": model[2].parameters(), "weight_decay": 0.5}], lr=0.01
+    )
     return trained(model, optimizer)
 
 
@@ -557,7 +559,9 @@ def functions_of_numpy() -> Any:
         optimizer.zero_grad()
         loss = ops.cross_entropy(model(x - np.mean(x, axis=0)), y)
         weights = ((y == 1) * 1.0 + 0.5).astype(np.float32)
-        loss = loss + (ops.cross_entropy(model(x**2 + abs(x)), y, reduction="none") * weights).mean()
+        loss = (
+            loss + (ops.cross_entropy(model(x**2 + abs(x)), y, reduction="none") * weights).mean()
+        )
         loss.backward()
         optimizer.step()
         return loss, np.sum(x), np.sqrt(2) * x, np.clip(x, -1, 1), y % 3, -x, (x > 0) & (x < 1)

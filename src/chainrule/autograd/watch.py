@@ -8,7 +8,8 @@ its own ways to tell.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -20,6 +21,7 @@ _PLAIN = (int, float, complex, str, bytes, bool, type(None), np.generic, np.dtyp
 _FIXED = (ModuleType, type, BuiltinFunctionType, np.ndarray, np.ufunc)
 _MOST = 1000  # entries of a container that are compared
 _DEPTH = 3
+_HIDDEN = ("__dict__", "__weakref__")
 
 
 class Watch:
@@ -51,9 +53,12 @@ class Watch:
 
     def same(self) -> bool:
         """Whether every variable is what it was."""
-        for cell, value in self._cells:
-            if cell.cell_contents is not value:
-                return self.changed() is None
+        try:
+            for cell, value in self._cells:
+                if cell.cell_contents is not value:
+                    return self.changed() is None
+        except ValueError:  # a variable that was deleted
+            return self.changed() is None
         for home, name, value in self._items:
             if home.get(name) is not value:
                 return self.changed() is None
@@ -70,6 +75,13 @@ class Watch:
         if id(f) in self._seen:
             return
         self._seen.add(id(f))
+        if isinstance(f, partial):
+            self._variable("an argument of partial", _constant([f.args, f.keywords]), ())
+            self._follow(f.func)
+            return
+        if not isinstance(f, FunctionType) and hasattr(f, "__wrapped__"):  # as lru_cache makes
+            self._follow(f.__wrapped__)
+            return
         if not isinstance(f, FunctionType):
             if not _is_library(type(f)):
                 self._object(type(f).__name__, f)
@@ -87,7 +99,7 @@ class Watch:
 
     def _variable(self, name: str, read: Callable[[], Any], place: tuple[Any, ...]) -> None:
         value = read()
-        if isinstance(value, FunctionType | MethodType) and not _is_library(value):
+        if isinstance(value, FunctionType | MethodType | partial) and not _is_library(value):
             self._follow(value)
         now = _state(value, 0)
         self._known.append((name, lambda: _state(read(), 0), now))
@@ -160,5 +172,13 @@ def _state(value: Any, depth: int) -> Any:
         }
     if isinstance(value, set | frozenset):
         return {v if isinstance(v, _PLAIN) else id(v) for v in value}
-    inside = getattr(value, "__dict__", None)
-    return (id(value), _state(inside, depth + 1)) if isinstance(inside, dict) else id(value)
+    inside = dict(getattr(value, "__dict__", ()))
+    for kind in type(value).__mro__:
+        for name in _slots(kind):
+            inside[name] = getattr(value, name, None)
+    return (id(value), _state(inside, depth + 1)) if inside and depth + 1 < _DEPTH else id(value)
+
+
+def _slots(kind: type) -> Sequence[str]:
+    names = vars(kind).get("__slots__", ())
+    return [names] if isinstance(names, str) else [n for n in names if n not in _HIDDEN]

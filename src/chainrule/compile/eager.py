@@ -17,7 +17,9 @@ from chainrule.compile.place import Layout, Write
 __all__ = ["native_plan"]
 
 #: From this many entries on a kernel that is not there yet is worth building.
-_WORTH = 1 << 14
+_WORTH = 1 << 17
+#: The same for a person's own formula, which is likely to run often.
+_WORTH_OF_OWN = 1 << 10
 _TYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -32,7 +34,7 @@ def native_plan(
     Arguments:
         into: output position -> position of the argument whose memory receives it.
         borrow: a result may be an argument itself.
-        own: the program is a person's, whose kernel is built at first use.
+        own: the program is a person's, whose kernel is built for smaller arrays too.
     """
     if not native.available():
         return None
@@ -66,7 +68,8 @@ def native_plan(
         return None
     texts = native.texts_of(layout)
     size = max((math.prod(graph.shapes[x]) for x in arguments), default=0)
-    build = (own or size >= _WORTH or native.always()) and not native.only_shipped()
+    worth = size >= (_WORTH_OF_OWN if own else _WORTH)
+    build = (worth or native.always()) and not native.only_shipped()
     if not build and not native.shipped(texts):
         return None
     written = set(into.values())

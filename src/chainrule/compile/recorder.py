@@ -460,6 +460,10 @@ class Recorder:
 
     def finite(self, x: Symbolic) -> None:
         """A replay stops here, before any update, where this number is not finite."""
+        if not isinstance(x.expr, Expr):
+            if not np.isfinite(x.expr):
+                raise capture_error("a number that must be finite is not")
+            return
         self.checks.append(x)
         self.calls.append(Call(native.check_finite, (self._arg(x),), (), {}, effect=True))
 

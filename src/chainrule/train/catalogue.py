@@ -68,6 +68,8 @@ def _works() -> Iterator[Callable[[], None]]:
         yield partial(_fit, loss, weighted)
     for optimizer in _optimizers():
         yield partial(_fit, "cross_entropy", False, optimizer)
+    for p, weighted, classes in itertools.product((0.0, 0.2), (False, True), (False, True)):
+        yield partial(_command_line, p, weighted, classes)
     for more in ({"clip_norm": 1.0}, {"clip_value": 1.0}, {"accumulate": 2}):
         yield partial(_fit, "cross_entropy", False, "adam", **more)
 
@@ -164,6 +166,26 @@ def _fit(loss: str, weighted: bool, optimizer: Any = "adam", **more: Any) -> Non
     for reduction in ("sum", "none"):
         z = tensor(_rows(np.float32), requires_grad=True)
         f(z, _rows(np.float32), reduction=reduction).sum().backward()
+
+
+def _command_line(p: float, weighted: bool, classes: bool) -> None:
+    """What ``chainrule train`` does: rows as they are, standardised by the model."""
+    x = _rows(np.float32)
+    y = np.arange(6) % 3 if classes else _rows(np.float32, 1)
+    layers = [nn.Dense(4, 5), nn.ReLU(), *([nn.Dropout(p)] if p else [])]
+    last = nn.Dense(5, 3 if classes else 1)
+    model = nn.Sequential(nn.Standardize.fit(x), *layers, last)
+    loss, weight = "cross_entropy" if classes else "mse", np.ones(6, np.float32)
+    trainer = Trainer(model, loss=loss, optimizer="adamw", seed=0)
+    sample_weight = weight if weighted else None
+    trainer.fit((x, y), epochs=1, batch_size=6, shuffle=False, sample_weight=sample_weight)
+    trainer.evaluate((x, y))
+    for rows in (x, np.abs(x).astype(np.uint8)):
+        with no_grad():
+            model(rows)
+    if classes:
+        for dtype in (np.uint8, np.int32):
+            trainer.fit((x, y.astype(dtype)), epochs=1, batch_size=6, sample_weight=sample_weight)
 
 
 def _optimizers() -> Iterator[Any]:
