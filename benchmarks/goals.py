@@ -28,7 +28,9 @@ PEERS = {
     "torch": "PyTorch",
     "torch-compile": "torch.compile",
     "jax": "JAX",
+    "jax-now": "JAX",
     "keras": "Keras",
+    "keras-now": "Keras",
     "sklearn": "scikit-learn",
     "onnxruntime": "onnxruntime",
 }

@@ -14,7 +14,7 @@ import numpy as np
 
 from chainrule.compile.expression import Expr
 from chainrule.compile.fuse import Group, is_leaf
-from chainrule.compile.place import ARGUMENT, LIVE, RESULT, WORKSPACE, Layout
+from chainrule.compile.place import ARGUMENT, LIVE, RESULT, WORKSPACE, Layout, Write
 from chainrule.compile.schedule import REDUCTIONS
 
 _SPACES = {ARGUMENT: "argument", LIVE: "live", WORKSPACE: "workspace", RESULT: "result"}
@@ -224,16 +224,34 @@ class Machine:
         assert kinds == [(self.graph.dtypes[a], self.graph.shapes[a]) for a in (*arrays, i.node)]
         at = [(r, self.layout.bytes(a)) for r, a in zip(i.refs, (*arrays, i.node), strict=True)]
         self._outputs_lie_apart(at[:-1], at[-1:], same=False)
+        self._may_stop()
         for ref, a in zip(i.refs, arrays, strict=False):
             self.read(ref, a)
         self.write(i.refs[-1], i.node)
 
     def finite(self, i: Any) -> None:
-        """A run may stop here: what the step reads of before must be as it was."""
         self.read(i.refs[0], i.node)
+        self._may_stop()
+
+    def _may_stop(self) -> None:
+        """Where a run may stop, what the step reads of before is still as it was."""
         leaves = [a for _, _, a in self.layout._reads if is_leaf(self.layout.root(a))]
         for a in leaves:
             self.read(self.layout.ref(a), a)
 
 
 _MOVES = frozenset({"region", "reshape", "strided", "permute", "slice", "concat", "place"})
+
+
+def layout_of(recorder: Any, results: Any, checks: Any = ()) -> Layout:
+    """The layout of what a recorder noted."""
+    graph = recorder.graph
+    writes = [
+        Write(graph.region(recorder._flat(k), start, (stop - start,)), e)
+        for k, pieces in recorder.written.items()
+        for start, stop, e in pieces
+    ]
+    shown = [(r.expr, r.shape, r.dtype) for r in results]
+    arguments = [a.expr for a in recorder.arguments]
+    functions, live = recorder.functions, len(recorder.bases)
+    return Layout(graph, arguments, shown, writes, live, functions, checks)

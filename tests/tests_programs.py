@@ -1,8 +1,8 @@
 """Random steps on arrays: one script, run on real arrays and noted by a recorder.
 
-A script is a list of actions, each with random numbers that choose among what is there: element-wise
-kernels, sums, products, transposes, slices, joined arrays, updates of live memory and readings of it
-before and after.
+A script is a list of actions, each with random numbers that choose among what is there:
+element-wise kernels, sums, products, transposes, slices, joined arrays, updates of live memory and
+readings of it before and after.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from chainrule.compile import native
 from chainrule.compile.kernel import Kernel
 from chainrule.compile.recorder import Recorder
 from chainrule.compile.trace import trace
@@ -100,7 +101,7 @@ class Script:
                 if x.shape[1] != y.shape[0]:
                     x = x if x.shape[0] == y.shape[0] else y
                     y, x = x, x.T
-                return (np.matmul(x, y),)
+                return (np.matmul(x, y) if recorder else native.matmul(x, y),)
             case "transpose":
                 return (np.transpose(x),)
             case "reshape":

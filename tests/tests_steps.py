@@ -1,7 +1,7 @@
 """Training steps run twice, eagerly and captured, and compared bit for bit.
 
-A step is made by a function without arguments that gives ``(owners, step, batches)``: the modules and
-optimizers whose state counts, the step itself, and the arguments of one call after the other.
+A step is made by a function without arguments that gives ``(owners, step, batches)``: the modules
+and optimizers whose state counts, the step itself, and the arguments of one call after the other.
 """
 
 from __future__ import annotations
@@ -92,3 +92,18 @@ def assert_equal_to_eager(make: Make, captured: bool = True) -> Any:
         assert step is not None
         assert step.reason is None
     return step
+
+
+def fitted(seed: int, mode: str = "") -> tuple[dict[str, Any], Any]:
+    """A small model trained by captured steps, and its predictions: the work of a process."""
+    import os
+
+    from tests_common import blobs, net
+
+    if mode:
+        os.environ["CHAINRULE_NATIVE"] = mode
+    x, y = blobs(96)
+    trainer = cr.Trainer(net(seed, (4, 24, 3), p=0.2), optimizer=cr.optim.Adam(lr=0.01), seed=seed)
+    trainer.fit((x, y), epochs=3, batch_size=24, verbose=False)
+    assert [p.checked for p in trainer.captured.programs()] == [2]
+    return trainer.model.state_dict(), trainer.predict(x)

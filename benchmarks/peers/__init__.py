@@ -21,6 +21,7 @@ from harness import Peer, Unavailable
 
 _TUNED = {"OPENBLAS_CORETYPE": "SkylakeX"}
 _PYTHON = {"CHAINRULE_NATIVE": "0"}
+_KERAS = {"KERAS_BACKEND": "jax"}
 _AVX512 = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
 
 
@@ -58,10 +59,12 @@ _ROWS = [
     _row("torch", "PyTorch, eager, fused Adam", "torch", "eager", does="step penalty row fit"),
     _row("torch-compile", "PyTorch, torch.compile", "torch", "compile",
          {"TORCHINDUCTOR_COMPILE_THREADS": "1"}),
-    _row("jax", "JAX, jit, donated buffers", "jax"),
+    _row("jax", "JAX, jit, donated buffers", "jax", does=_STEPS),
+    _row("jax-now", "JAX, jit, run at once", "jax", "now", does="row"),
     # Their Adam adds epsilon to the uncorrected √v: the first losses differ by half a percent.
-    _row("keras", "Keras on JAX, jit, donated buffers", "keras", env={"KERAS_BACKEND": "jax"},
+    _row("keras", "Keras on JAX, jit, donated buffers", "keras", env=_KERAS, does=_STEPS,
          rtol=0.01),
+    _row("keras-now", "Keras on JAX, jit, run at once", "keras", "now", _KERAS, "row"),
     _row("sklearn", "scikit-learn MLP", "sklearn", does="step row fit", rtol=0.01),
     _row("onnxruntime", "onnxruntime", "onnxruntime", does="row"),
 ]  # fmt: skip

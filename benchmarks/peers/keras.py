@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from cases import BETA1, BETA2, EPSILON, RATE, VARIANCE, Case, Job, predicting
-from peers.jax import cross_entropy, donated
+from peers.jax import cross_entropy, dispatch, donated
 
 
 def network(case: Case) -> Any:
@@ -34,6 +34,7 @@ def network(case: Case) -> Any:
 
 
 def build(case: Case, mode: str) -> Job:
+    dispatch(mode)
     model = network(case)
     trainable = [v.value for v in model.trainable_variables]
     others = [v.value for v in model.non_trainable_variables]

@@ -282,3 +282,53 @@ def test_a_stream_can_be_copied_and_pickled():
         assert other.state() == stream.state()
     twin = copy.deepcopy(stream)
     np.testing.assert_array_equal(twin.bits("a", 4), stream.bits("a", 4))
+
+
+def test_advance_makes_the_draws_of_a_replay():
+    """It gives the key and step of each draw, in order, and moves the counters as draws do."""
+    stream, twin = Stream(3), Stream(3)
+    stream.bits("b", 1)
+    twin.bits("b", 1)
+    keys = np.zeros((4, 3), np.uint64)
+    paths = ["a", "b", "a", "a"]
+    before = stream.advance(paths, keys)
+    assert before == {"a": 0, "b": 1}
+    for path, (low, high, step) in zip(paths, keys, strict=True):
+        words = Philox(key=np.array([low, high]), counter=[0, 0, 0, int(step)]).random_raw(5)
+        np.testing.assert_array_equal(twin.bits(path, 5), words)
+    assert stream.state() == twin.state()
+    stream.load_state({"seed": 4, "counters": {"a": 7}})  # another seed, other keys
+    stream.advance(["a"], keys[:1])
+    np.testing.assert_array_equal(keys[0], [*key(4, "a"), 7])
+
+
+def test_rewind_takes_draws_back():
+    stream = Stream(0)
+    stream.bits("a", 1)
+    keys = np.zeros((3, 3), np.uint64)
+    before = stream.advance(["a", "a", "b"], keys)
+    stream.bits("c", 1)
+    stream.rewind(before)
+    assert stream.state()["counters"] == {"a": 1, "b": 0, "c": 1}
+    again = np.zeros_like(keys)
+    stream.advance(["a", "a", "b"], again)
+    np.testing.assert_array_equal(again, keys)
+    assert stream.advance([], keys[:0]) == {}
+
+
+def test_two_threads_advance_one_path():
+    """No step is given twice."""
+    stream, found = Stream(0), []
+
+    def work():
+        keys = np.zeros((2, 3), np.uint64)
+        for _ in range(500):
+            stream.advance(["a", "a"], keys)
+            found.extend(keys[:, 2].tolist())
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert sorted(found) == list(range(4000))

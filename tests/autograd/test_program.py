@@ -221,8 +221,7 @@ def test_the_comparison_takes_back_its_own_draws_only(executor: str) -> None:
     stream = default_stream()
 
     def step(x):
-        out = model(cr.tensor(x))
-        return out
+        return model(cr.tensor(x))
 
     captured = cr.capture(step)
     run = cr.autograd.program.Program.try_out

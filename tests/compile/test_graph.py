@@ -124,7 +124,10 @@ def test_full_and_concat(g: Graph, x: Expr) -> None:
 def test_booleans_and_labels_keep_their_type(g: Graph, x: Expr) -> None:
     labels = g.input("labels", (4, 1), np.int32)
     hit, chosen = call(
-        g, lambda xp, x, y: (xp.one_hot(y, x), xp.sum(xp.where(xp.one_hot(y, x), x, 0.0))), x, labels
+        g,
+        lambda xp, x, y: (xp.one_hot(y, x), xp.sum(xp.where(xp.one_hot(y, x), x, 0.0))),
+        x,
+        labels,
     )
     assert g.dtypes[hit] == B
     assert g.dtypes[chosen] == F

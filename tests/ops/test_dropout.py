@@ -61,3 +61,37 @@ def test_seeds_repeat_and_steps_differ():
     c = ops.dropout(x)
     np.testing.assert_array_equal(a, c)
     assert (a != b).any()
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 1 - 1e-12, 1.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_captured_step_draws_the_same_masks(p, dtype, executor):
+    """Of any shape, in order, from the stream; nothing is drawn where nothing is dropped."""
+
+    def step(x, y):
+        a, b = ops.dropout(cr.tensor(x), p), ops.dropout(cr.tensor(y), p)
+        return a, b, ops.dropout(a, p, training=False)
+
+    arrays = [np.ones((3, 5, 7), dtype), np.ones(9, dtype)]
+    captured = cr.capture(step)
+    cr.seed(3)
+    eager = [[t.numpy() for t in step(*arrays)] for _ in range(5)]
+    drawn = cr.array.random.default_stream().state()
+    cr.seed(3)
+    for expected in eager:
+        for a, b in zip(captured(*arrays), expected, strict=True):
+            np.testing.assert_array_equal(a.numpy(), b)
+            assert a.dtype == dtype
+    assert cr.array.random.default_stream().state() == drawn
+    assert drawn["counters"] == ({} if p == 0 else {"dropout": 10})
+    assert captured.reason is None
+
+
+def test_a_rate_that_changes_is_another_step(executor):
+    rate = {"p": 0.5}
+    step = cr.capture(lambda x: ops.dropout(cr.tensor(x), rate["p"]))
+    x = np.ones(1000, np.float32)
+    for p in (0.5, 0.5, 0.5, 0.2, 0.2, 0.2, 0.5):
+        rate["p"] = p
+        assert (step(x).numpy() == 0).mean() == pytest.approx(p, abs=0.1)
+    assert step.reason is None

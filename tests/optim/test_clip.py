@@ -136,3 +136,80 @@ def test_errors() -> None:
         cr.optim.clip_grad_norm([], -1.0)
     with pytest.raises(ValueError, match="clip_value must be 0 or more, got -1"):
         cr.optim.clip_grad_value([], -1.0)
+
+
+def a_step(clip: Any, dtype: Any, gathered: bool, scale: float = 1.0) -> Any:
+    """A step that clips; (parameters, step)."""
+    rng = np.random.default_rng(1)
+    params = [cr.nn.Parameter(rng.normal(size=s).astype(dtype)) for s in SHAPES]
+    optimizer = cr.optim.SGD(params, lr=0.1) if gathered else None
+
+    def step(x: Any) -> Any:
+        for p in params:
+            p.grad = None
+        total = sum((p * p * scale).sum() for p in params) * cr.tensor(x).sum()
+        total.backward()
+        norm = clip(params)
+        if optimizer is not None:
+            optimizer.step()
+        return norm if isinstance(norm, cr.Tensor) else cr.tensor(np.asarray(norm or 0.0, dtype))
+
+    return params, step
+
+
+@pytest.mark.parametrize("gathered", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("bound", [0.0, 0.5, 1e6])
+def test_captured_clipping_equals_eager(
+    bound: float, dtype: Any, gathered: bool, executor: str
+) -> None:
+    """The norm, the gradients and what becomes of the parameters, bit for bit."""
+
+    def clip(params: Any) -> Any:
+        cr.optim.clip_grad_value(params, 2.0 * bound + 0.1)
+        return cr.optim.clip_grad_norm(params, bound)
+
+    eager_params, eager = a_step(clip, dtype, gathered)
+    params, step = a_step(clip, dtype, gathered)
+    captured = cr.capture(step)
+    for k in range(5):
+        x = np.full(3, k + 1, dtype)
+        np.testing.assert_array_equal(captured(x).numpy(), eager(x).numpy())
+        for p, q in zip(params, eager_params, strict=True):
+            np.testing.assert_array_equal(p.grad.numpy(), q.grad.numpy())
+            np.testing.assert_array_equal(p.detach().numpy(), q.detach().numpy())
+    assert captured.reason is None
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30, math.inf, math.nan])
+def test_captured_norms_at_the_extremes(scale: float, executor: str) -> None:
+    """Neither overflow nor a square that vanishes; infinite and NaN as in the eager step."""
+
+    def clip(params: Any) -> Any:
+        return cr.optim.clip_grad_norm(params, 0.5)
+
+    eager_params, eager = a_step(clip, np.float32, True, scale)
+    params, step = a_step(clip, np.float32, True, scale)
+    captured = cr.capture(step)
+    x = np.ones(3, np.float32)
+    with np.errstate(all="ignore"):
+        for _ in range(4):
+            np.testing.assert_array_equal(captured(x).numpy(), eager(x).numpy())
+            for p, q in zip(params, eager_params, strict=True):
+                np.testing.assert_array_equal(p.grad.numpy(), q.grad.numpy())
+
+
+def test_a_captured_norm_is_a_tensor_and_an_eager_one_a_float(executor: str) -> None:
+    kinds: list[Any] = []
+
+    def clip(params: Any) -> Any:
+        norm = cr.optim.clip_grad_norm(params, 0.5)
+        kinds.append(type(norm))
+        return norm
+
+    _, step = a_step(clip, np.float32, True)
+    step(np.ones(3, np.float32))
+    assert kinds == [float]
+    norm = cr.capture(step)
+    with pytest.warns(RuntimeWarning, match="it changes kinds"):
+        assert norm(np.ones(3, np.float32)).item() > 0

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,6 +98,8 @@ class Captured:
         made = None
         if len(known) >= _MOST_OF_ONE and known[-1].checked >= _COMPARED:
             known = known[1:]  # it changes now and then: the oldest goes
+        if any(p.checked >= _COMPARED for p in known):
+            self._postponed = 0
         if len(known) < _MOST_OF_ONE:
             try:
                 made = self._captured(args)
@@ -113,6 +115,7 @@ class Captured:
         """The program of the step for these arguments; None where it cannot be captured."""
         recorder = StepRecorder()
         changes = state.changes
+        watch = Watch([])
         try:
             positions, static, given = _given(recorder, args)
             watched = [self.step, *self._also, *(a for _, a in static)]
@@ -126,19 +129,20 @@ class Captured:
             name = getattr(self.step, "__name__", "step").lstrip("_")
             if (changed := watch.changed()) is not None:
                 raise CaptureError(f"it changes {changed}, which a replay would not")
-            watch = Watch([*watched, *_forwards(recorder.modules.values())])
+            if state.changes != changes or recorder.kept.changed():
+                raise CaptureError("it changes attributes of a module, which a replay would not")
+            own = _own(recorder.modules.values())
+            later = Watch([*watched, *(type(m).forward for m in own)], own)
             program = Program(
-                recorder, positions, static, shape, arrays, watch, state.enabled, name, self._spare
+                recorder, positions, static, shape, arrays, later, state.enabled, name, self._spare
             )
-            if state.changes != changes:
-                raise CaptureError("it sets an attribute of a module, which a replay would not")
             if program.hooked:
                 raise CaptureError("a module has a hook, which runs Python")
-        except Postponed:
+        except Postponed as error:
             self._postponed += 1
             if self._postponed <= _MOST_OF_ONE:
                 raise
-            self._explain("an optimizer gathers its parameters anew at every call")
+            self._explain(f"{error}, at every call")
             return None
         except CaptureError as error:
             self._explain(str(error))
@@ -151,6 +155,7 @@ class Captured:
         finally:
             state.recorder = None
             recorder.restore()
+            watch.restore()
         return program
 
     def _compared(self, key: Any, program: Program, args: tuple[Any, ...]) -> Any:
@@ -200,12 +205,10 @@ class Captured:
         return (p for known in self._programs.values() for p in known or ())
 
 
-def _forwards(modules: Any) -> Iterator[Any]:
-    """The functions that a person's own modules run."""
-    for m in modules:
-        for b in m.modules():
-            if not type(b).__module__.startswith("chainrule."):
-                yield type(b).forward
+def _own(modules: Iterable[Any]) -> list[Any]:
+    """The modules, and those in them, whose classes are a person's."""
+    below = {id(b): b for m in modules for b in m.modules()}
+    return [b for b in below.values() if type(b).__module__.split(".")[0] != "chainrule"]
 
 
 def _given(recorder: StepRecorder, args: Sequence[Any]) -> Any:

@@ -12,7 +12,7 @@ from chainrule.array.abstract import AbstractArray
 from chainrule.array.random import Stream, default_stream, use_stream
 from chainrule.autograd.context import state, structure
 from chainrule.autograd.tape import Variable
-from chainrule.autograd.watch import Watch
+from chainrule.autograd.watch import CACHES, Kept, Watch
 from chainrule.compile.recorder import Recorder
 from chainrule.compile.replay import Replay, replay
 from chainrule.compile.show import show_c, show_numpy
@@ -20,8 +20,6 @@ from chainrule.compile.symbolic import Symbolic, capture_error
 
 __all__ = ["Program", "StepRecorder", "no_draws", "tree"]
 
-#: Attributes of modules that say nothing about what they compute.
-_OWN = frozenset({"_plan", "_replayed"})
 _PLAIN = (int, float, complex, str, bytes, type(None), np.generic, np.dtype)
 
 
@@ -39,6 +37,12 @@ class StepRecorder(Recorder):
         self.modules: dict[int, Any] = {}
         #: id of an optimizer's vector -> the vector, and its step counts as they were
         self.counts: dict[int, tuple[Any, list[int]]] = {}
+        #: attributes of the modules that computed, as they were
+        self.kept = Kept()
+
+    def enter(self, module: Any) -> None:
+        """A module begins to compute: remember its attributes."""
+        self.kept.keep(vars(module))
 
     def take(self, args: Sequence[Any], raw: Sequence[Any]) -> list[Any]:
         """The arrays of an operation's arguments, symbolic all of them."""
@@ -81,7 +85,8 @@ class StepRecorder(Recorder):
         return self.counts.setdefault(id(flat), (flat, list(flat.steps)))[1]
 
     def restore(self) -> None:
-        """Leaves and step counts as they were."""
+        """Leaves, step counts and attributes of modules as they were."""
+        self.kept.restore()
         for flat, steps in self.counts.values():
             flat.steps[:] = steps
         for leaf, data, grad, version, _ in self.leaves.values():
@@ -99,13 +104,13 @@ class _Module:
 
     @classmethod
     def of(cls, module: Any) -> _Module:
-        return cls(module, {k: v for k, v in module.__dict__.items() if k not in _OWN})
+        return cls(module, {k: v for k, v in module.__dict__.items() if k not in CACHES})
 
     def same(self) -> bool:
         now = self.module.__dict__
         return (
             not self.module._hooks
-            and sum(k not in _OWN for k in now) == len(self.seen)
+            and sum(k not in CACHES for k in now) == len(self.seen)
             and all(k in now and now[k] is v for k, v in self.seen.items())
         )
 

@@ -8,19 +8,23 @@ its own ways to tell.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Watch"]
+__all__ = ["CACHES", "Kept", "Watch"]
 
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), np.generic, np.dtype)
 _FIXED = (ModuleType, type, BuiltinFunctionType, np.ndarray, np.ufunc)
 _MOST = 1000  # entries of a container that are compared
 _DEPTH = 3
+#: Attributes of modules that say nothing about what they compute.
+CACHES = frozenset({"_plan", "_replayed"})
+_MUTABLE = (list, dict, set, deque)
 _HIDDEN = ("__dict__", "__weakref__")
 
 
@@ -39,7 +43,7 @@ class Watch:
     (False, 'rate')
     """
 
-    def __init__(self, functions: list[Callable[..., Any]]) -> None:
+    def __init__(self, functions: Sequence[Any], modules: Iterable[Any] = ()) -> None:
         self._seen: set[int] = set()
         #: (name, how to read it, what it was)
         self._known: list[tuple[str, Callable[[], Any], Any]] = []
@@ -48,8 +52,14 @@ class Watch:
         self._items: list[tuple[dict[str, Any], str, Any]] = []
         #: of the known ones: those whose inside may change
         self._deep: list[tuple[Callable[[], Any], Any]] = []
+        #: variables with their values, to be put back
+        self._variables: list[tuple[CellType, Any]] = []
+        self._globals: list[tuple[dict[str, Any], str, Any]] = []
+        self._kept = Kept()
         for f in functions:
             self._follow(f)
+        for m in modules:
+            self._attributes(m)
 
     def same(self) -> bool:
         """Whether every variable is what it was."""
@@ -67,6 +77,14 @@ class Watch:
     def changed(self) -> str | None:
         """The name of a variable that is not what it was."""
         return next((name for name, read, before in self._known if read() != before), None)
+
+    def restore(self) -> None:
+        """Give the variables, and lists, dictionaries and attributes in them, their values back."""
+        for cell, value in self._variables:
+            cell.cell_contents = value
+        for home, name, value in self._globals:
+            home[name] = value
+        self._kept.restore()
 
     def _follow(self, f: Any) -> None:
         if isinstance(f, MethodType):
@@ -103,6 +121,11 @@ class Watch:
             self._follow(value)
         now = _state(value, 0)
         self._known.append((name, lambda: _state(read(), 0), now))
+        self._kept.keep(value)
+        if len(place) == 2:
+            self._globals.append((*place, value))
+        elif place and value is not None:
+            self._variables.append((*place, value))
         if not _is_flat(value) or (place and value is None):
             self._deep.append((lambda: _state(read(), 0), now))
         elif len(place) == 1:
@@ -113,9 +136,79 @@ class Watch:
     def _object(self, name: str, value: Any) -> None:
         if _is_library(type(value)) or hasattr(value, "named_parameters"):
             return  # a module tells of its attributes itself
+        self._inside(name, value)
+
+    def _attributes(self, module: Any) -> None:
+        """Lists, dictionaries and the like in the attributes of a person's module.
+
+        That another value is set, a module tells itself.
+        """
+        for name, value in vars(module).items():
+            if not (name.startswith("_") or _is_flat(value) or hasattr(value, "named_parameters")):
+                self._inside(f"{type(module).__name__}.{name}", value)
+
+    def _inside(self, name: str, value: Any) -> None:
         now = _state(value, 0)
+        self._kept.keep(value)
         self._known.append((name, lambda: _state(value, 0), now))
         self._deep.append((lambda: _state(value, 0), now))
+
+
+class Kept:
+    """Lists, dictionaries, sets and attributes as they are now, to be put back.
+
+    >>> kept, found = Kept(), {"losses": [1.0]}
+    >>> kept.keep(found)
+    >>> found["losses"].append(2.0)
+    >>> kept.changed()
+    True
+    >>> kept.restore()
+    >>> found
+    {'losses': [1.0]}
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[Any, Any]] = {}
+
+    def keep(self, value: Any, depth: int = 0) -> None:
+        """Remember what is in a value, three levels deep."""
+        if not isinstance(value, _MUTABLE):
+            value = None if _is_library(type(value)) else getattr(value, "__dict__", None)
+        if not isinstance(value, _MUTABLE) or id(value) in self._seen:
+            return
+        if depth < _DEPTH and len(value) <= _MOST:
+            self._seen[id(value)] = value, value.copy()
+            for v in value.values() if isinstance(value, dict) else value:
+                if not hasattr(v, "named_parameters"):
+                    self.keep(v, depth + 1)
+
+    def changed(self) -> bool:
+        """Whether something is not what it was."""
+        return any(_differ(now, before) for now, before in self._seen.values())
+
+    def restore(self) -> None:
+        """Put back what is not what it was."""
+        for now, before in self._seen.values():
+            if not _differ(now, before):
+                continue
+            if isinstance(now, list | deque):
+                now.clear()
+                now.extend(before)
+            elif isinstance(now, set):
+                now ^= now ^ before
+            else:  # others may read it meanwhile
+                for k in now.keys() - before.keys() - CACHES:
+                    del now[k]
+                now.update((k, v) for k, v in before.items() if k not in CACHES)
+
+
+def _differ(a: Any, b: Any) -> bool:
+    if isinstance(a, set):
+        return bool(a != b)
+    if isinstance(a, dict):
+        a, b = ({k: v for k, v in d.items() if k not in CACHES} for d in (a, b))
+        return a.keys() != b.keys() or any(a[k] is not v for k, v in b.items())
+    return len(a) != len(b) or any(x is not y for x, y in zip(a, b, strict=True))
 
 
 def _is_library(x: Any) -> bool:
@@ -162,8 +255,8 @@ def _state(value: Any, depth: int) -> Any:
         return id(value)
     if depth >= _DEPTH or hasattr(value, "named_parameters"):
         return id(value)
-    if isinstance(value, list | tuple):
-        return id(value) if len(value) > _MOST else [_state(v, depth + 1) for v in value[:_MOST]]
+    if isinstance(value, list | tuple | deque):
+        return id(value) if len(value) > _MOST else [_state(v, depth + 1) for v in value]
     if isinstance(value, dict):
         if len(value) > _MOST:
             return id(value)

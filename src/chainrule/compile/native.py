@@ -250,7 +250,7 @@ def check_finite(x: Any) -> None:
 
 
 class Unfinished(ArithmeticError):
-    """A run stopped because a number was not finite."""
+    """A run stopped before any update: a number was not finite, or NumPy raised an error."""
 
 
 class _Host:
@@ -263,4 +263,7 @@ class _Host:
         *inputs, out = arrays
         given = iter(inputs)
         args = [next(given) if t is None else t for t in self.template]
-        np.copyto(out, self.function(*args, **self.options))
+        try:
+            np.copyto(out, self.function(*args, **self.options))
+        except Exception as error:  # the step itself raises it again
+            raise Unfinished from error

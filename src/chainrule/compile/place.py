@@ -99,8 +99,9 @@ class Layout:
         for i, node in enumerate(self.fusion.order):
             for e in node.outputs if isinstance(node, Group) else [node]:
                 self.position[e] = i
-        #: when the last number that must be finite is there
-        self.checked = max((self.position.get(self.root(e), -1) for e in checks), default=-1)
+        #: when the last number that must be finite is there, or the last call of NumPy is over
+        stops = [*checks, *(e for e in self.position if e.op == "host")]
+        self.checked = max((self.position.get(self.root(e), -1) for e in stops), default=-1)
         self.dense = self._dense()
         self.at: dict[Expr, Ref] = {}
         self.final: list[tuple[Ref, Any, Shape, Any]] = []

@@ -70,7 +70,8 @@ class Recorder:
         self.arguments: list[Symbolic] = []
         #: live arrays: flat memory by the address of its first entry
         self.bases: list[Array] = []
-        self._base_of: dict[int, int] = {}
+        self._base_of: dict[tuple[int, int, Any], int] = {}
+        self._at: list[int] = []  # the address of each
         self._keep: list[Any] = []  # arrays seen, so that no identity or address is used again
         #: of each base: (start, stop, expression) of the parts written so far
         self.written: dict[int, list[tuple[int, int, Any]]] = {}
@@ -134,11 +135,22 @@ class Recorder:
                 f"an array of shape {a.shape} lies scattered in memory; use numpy.ascontiguousarray"
             )
         address = base.__array_interface__["data"][0]
-        k = self._base_of.get(address)
-        if k is None or self.bases[k].size < base.size:
+        key = (address, base.size, base.dtype)
+        k = self._base_of.get(key)
+        if k is None:
+            end = address + base.nbytes
+            if any(
+                n < end and address < n + b.nbytes
+                for b, n in zip(self.bases, self._at, strict=True)
+            ):
+                raise capture_error(
+                    f"an array of shape {a.shape} shares memory with another one, and neither is "
+                    "a part of the other"
+                )
             flat = base.T if not base.flags.c_contiguous else base
-            k = self._base_of[address] = len(self.bases)
+            k = self._base_of[key] = len(self.bases)
             self.bases.append(flat.reshape(-1))
+            self._at.append(address)
         offset = (a.__array_interface__["data"][0] - address) // max(a.itemsize, 1)
         strides = None if a.flags.c_contiguous else tuple(s // a.itemsize for s in a.strides)
         return k, offset, strides
@@ -207,7 +219,7 @@ class Recorder:
     def put(self, target: Any, value: Any, casting: str = "same_kind") -> Any:
         """``target[...] = value``: of live memory an update, of a symbolic array a new value."""
         if isinstance(target, Symbolic):
-            target.expr, target.slot = value.expr, value.slot
+            self._replace(target, value)
             return target
         value = self.of(value)
         if isinstance(value, Symbolic) and value.dtype != target.dtype:
@@ -217,6 +229,17 @@ class Recorder:
         return target
 
     np_copyto = put
+
+    def _replace(self, target: Symbolic, value: Any) -> None:
+        if any(target is a for a in self.arguments):
+            raise capture_error("an argument is written into; write into a copy of it")
+        value = self.of(value)
+        if not isinstance(value, Symbolic) or (value.shape, value.dtype) != (
+            target.shape,
+            target.dtype,
+        ):
+            raise capture_error("an array is written into with one of another shape or type")
+        target.expr, target.slot = value.expr, value.slot
 
     # -- what happens to arrays -------------------------------------------------------------------
 
@@ -268,7 +291,7 @@ class Recorder:
             if isinstance(r, tuple):
                 target = arrays[r[0]]
                 if isinstance(target, Symbolic):
-                    target.expr, target.slot = r[1].expr, r[1].slot
+                    self._replace(target, r[1])
                 else:
                     self.write(target, r[1])
                 results[k] = target
@@ -367,7 +390,7 @@ class Recorder:
     def host(self, function: Any, args: Sequence[Any], options: dict[str, Any]) -> Symbolic:
         """A call that NumPy does, at capture for its shape and at every replay for its value."""
         symbols = [self.of(a) for a in args]
-        like = [np.zeros(a.shape, a.dtype) if isinstance(a, Symbolic) else a for a in symbols]
+        like = [np.zeros(a.shape, a.dtype) if isinstance(a, Symbolic) else a for a in args]
         nested = any(isinstance(v, list | tuple) and _holds(v) for v in args)
         if nested or any(map(_holds, options.values())):
             raise capture_error(f"np.{function.__name__} with these arguments")

@@ -124,7 +124,7 @@ class Replay:
             keys,
             self.spare,
         )
-        if run is not None and recorder.checks:
+        if run is not None and (recorder.checks or recorder.functions):
             run = _stopping(run)
         return self._drawing(run) if run is not None and recorder.draws else run
 
@@ -147,7 +147,7 @@ class Replay:
 
 
 def _stopping(run: Callable[..., Any]) -> Callable[..., Any]:
-    """A run that stops at a number that is not finite gives NotImplemented."""
+    """A run that stops, at a number that is not finite or an error, gives NotImplemented."""
 
     def stopping(*arrays: Any) -> Any:
         try:

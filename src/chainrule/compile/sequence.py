@@ -109,7 +109,8 @@ class Steps:
 def _name_of(function: Any) -> str:
     if isinstance(function, Kernel):
         return function_name(function.program.name)
-    return str(getattr(function, "__name__", "call"))
+    name = str(getattr(function, "__name__", ""))
+    return name if name.isidentifier() else "call"
 
 
 def _own(a: Any) -> Any:

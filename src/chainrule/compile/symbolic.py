@@ -76,6 +76,13 @@ def _operator(ufunc: np.ufunc) -> tuple[Callable[..., Any], Callable[..., Any]]:
     return forward, backward
 
 
+def _in_place(ufunc: np.ufunc) -> Callable[..., Any]:
+    def update(self: Symbolic, other: Any) -> Any:
+        return self.recorder.put(self, self.recorder.ufunc(ufunc, self, other))
+
+    return update
+
+
 class Symbolic(AbstractArray):
     """An array whose values come later. It has NumPy's attributes as far as they need no values."""
 
@@ -172,6 +179,8 @@ class Symbolic(AbstractArray):
     __and__, __rand__ = _operator(np.bitwise_and)
     __or__, __ror__ = _operator(np.bitwise_or)
     __xor__, __rxor__ = _operator(np.bitwise_xor)
+    __iadd__, __isub__ = _in_place(np.add), _in_place(np.subtract)
+    __imul__, __itruediv__ = _in_place(np.multiply), _in_place(np.divide)
     __lt__, __gt__ = _operator(np.less)
     __le__, __ge__ = _operator(np.less_equal)
     __eq__ = _operator(np.equal)[0]

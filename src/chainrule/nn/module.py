@@ -15,7 +15,7 @@ from chainrule.array.errors import ShapeError, nearest
 from chainrule.autograd.capture import Captured
 from chainrule.autograd.context import Frame, state, structure
 from chainrule.autograd.tape import Variable
-from chainrule.compile.symbolic import capture_error
+from chainrule.compile.symbolic import Postponed, capture_error
 from chainrule.nn.parameter import Parameter
 from chainrule.ops.formula import Formula
 
@@ -117,6 +117,8 @@ class Module:
         """The forward pass, in the frame of this module."""
         before = state.frame
         state.frame = Frame(self, before)
+        if state.recorder is not None:
+            state.recorder.enter(self)
         try:
             if self._hooks:
                 return self._call_with_hooks(args, kwargs)
@@ -360,9 +362,13 @@ class Module:
 
     def train(self, mode: bool = True) -> Self:
         """Training mode: dropout draws. `mode` False is `eval`."""
-        for module in self.modules():
+        other = [m for m in self.modules() if m.training is not bool(mode)]
+        if other and state.recorder is not None:
+            raise Postponed(f"the step sets the mode of {type(self).__name__}")
+        for module in other:
             object.__setattr__(module, "training", bool(mode))
-        structure.changed()
+        if other:
+            structure.changed()
         return self
 
     def eval(self) -> Self:

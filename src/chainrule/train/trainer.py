@@ -134,9 +134,7 @@ class Trainer:
         self._first_epoch = 0
         self._running = Running()
         self._place: Any = None  # the batch a step is on, for its errors
-        self.captured = Captured(
-            self._step, quiet=True, also=[self.loss.source, *self.regularizers]
-        )
+        self.captured = Captured(self._step, quiet=True)
 
     # -- training ---------------------------------------------------------------------------------
 
@@ -349,12 +347,21 @@ class Trainer:
         if total_weight == 0:  # nobody counts
             return 0.0, 0.0
         self._place = batch
-        loss, self._running.output = self.captured(batch.x, batch.y, weight)
+        loss, self._running.output = self.captured(batch.x, batch.y, weight, *self._setting())
         self._place = None
         return float(loss), total_weight
 
-    def _step(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
-        """One step of training: forward, loss, backward, clipping, update."""
+    def _setting(self) -> tuple[Any, ...]:
+        """What a step reads of this trainer and a callback may change."""
+        clip = (self.clip_norm, self.clip_value)
+        loss = (self.loss, self.loss.source)
+        return (self.model, self.optimizer, *loss, *clip, *self.regularizers)
+
+    def _step(self, x: Any, y: Any, weight: Any, *setting: Any) -> tuple[Any, Any]:
+        """One step of training: forward, loss, backward, clipping, update.
+
+        `setting` is what `_setting` gives: with another one the step is captured anew.
+        """
         loss, output = self._loss_of(x, y, weight)
         for r in self.regularizers:
             loss = loss + r(self.model)
