@@ -11,7 +11,6 @@ import pytest
 
 from chainrule.array import random
 from chainrule.compile import build
-from tests_steps import forget_plans
 
 # a shared machine may pause anything for longer than the usual deadline of 200 ms
 hypothesis.settings.register_profile("chainrule", deadline=None)
@@ -33,6 +32,8 @@ def executor(request: pytest.FixtureRequest) -> Iterator[str]:
 
     Tests that take it run once with each.
     """
+    from tests_steps import forget_plans  # this file must be of use by itself
+
     if request.param == "native" and build.find_compiler() is None:
         pytest.skip("there is no C compiler")
     if request.param == "native" and build.runtime() is None:

@@ -39,15 +39,15 @@ def net(*layers: Any, out: int = 4) -> Any:
     return nn.Sequential(nn.Dense(6, 5), nn.Tanh(), *layers, nn.Dense(5, out))
 
 
-def trained(model: Any, optimizer: Any, loss: Any = ops.cross_entropy, args: Any = (X, Y)) -> Any:
+def trained(model: Any, optimizer: Any, args: Any = (X, Y), to_none: bool = True) -> Any:
     """The usual step."""
 
     def step(x, y):
-        optimizer.zero_grad()
-        value = loss(model(x), y)
-        value.backward()
+        optimizer.zero_grad(set_to_none=to_none)
+        loss = ops.cross_entropy(model(x), y)
+        loss.backward()
         optimizer.step()
-        return value
+        return loss
 
     return [model, optimizer], step, [args] * 5
 
@@ -129,16 +129,7 @@ def clipping_without_an_optimizer() -> Any:
 @case
 def gradients_set_to_zero_in_place() -> Any:
     model = net()
-    optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-
-    def step(x, y):
-        optimizer.zero_grad(set_to_none=False)
-        loss = ops.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return [model, optimizer], step, [(X, Y)] * 6
+    return trained(model, optim.SGD(model.parameters(), lr=0.1, momentum=0.9), to_none=False)
 
 
 @case
@@ -588,14 +579,8 @@ def a_captured_step_inside() -> Any:
 @case
 def nothing_returned() -> Any:
     model = net()
-    optimizer = optim.Adam(model.parameters(), lr=0.01)
-
-    def step(x, y):
-        optimizer.zero_grad()
-        ops.cross_entropy(model(x), y).backward()
-        optimizer.step()
-
-    return [model, optimizer], step, [(X, Y)] * 4
+    owners, step, batches = trained(model, optim.Adam(model.parameters(), lr=0.01))
+    return owners, lambda x, y: [step(x, y)].clear(), batches
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from tests_kernels import Builder
+
 SMOOTH = {
     "tanh": lambda xp, a: xp.tanh(a),
     "sigmoid": lambda xp, a: xp.sigmoid(a),
@@ -93,3 +95,9 @@ class Programs:
 @pytest.fixture(scope="session")
 def programs():
     return Programs
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory):
+    """Compiles kernels, all at once, and gives their functions."""
+    return Builder(tmp_path_factory.mktemp("c"))

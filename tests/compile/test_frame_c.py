@@ -60,6 +60,51 @@ def test_a_tile_serves_several_passes():
     assert found.tiles == 3
 
 
+def softmax(xp, x):
+    e = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
+    return e / xp.sum(e, axis=-1, keepdims=True)
+
+
+def test_rows_side_by_side():
+    f = frame(softmax, [((4, 3), F)])
+    side = f.beside()
+    assert side.narrow == 48
+    assert f.declared == [
+        "float *tile = scratch;",
+        "float *tile1 = (float *)((double *)scratch + width);",
+    ]
+    assert f.tiles == side.tiles == 2
+    assert side.fresh("t") == f.fresh("t") == "t"  # one name in both loops
+    assert frame(softmax, [((4, 3), np.dtype(np.float64))]).beside().narrow == 32
+    tanh = frame(lambda xp, x, b: xp.tanh(x + b), [((4, 3), F), ((3,), F)]).beside()
+    assert tanh.narrow == 32
+
+
+def test_where_rows_one_by_one_are_as_good():
+    full, column, wide = ((4, 3), F), ((3,), F), ((4, 3), np.dtype(np.float64))
+    for text, signature in (
+        (lambda xp, x, b: xp.maximum(x + b, 0.0), [full, column]),  # cheap
+        (lambda xp, x, y: xp.tanh(x) + y, [full, full]),  # one long row
+        (lambda xp, x, y: xp.sum(x * y, axis=-1), [full, full]),  # a single pass
+        (lambda xp, x, y: xp.exp(x) + xp.sum(y, axis=-1, keepdims=True), [full, wide]),
+    ):
+        f = frame(text, signature)
+        declared = list(f.declared)
+        assert f.beside() is None
+        assert f.declared == declared
+
+
+def test_what_is_known_before_the_rows_is_shared():
+    def text(xp, x, b):
+        return xp.exp(x) * xp.tanh(b * b), xp.sum(x, axis=0)
+
+    f = frame(text, [((4, 3), F), ((3,), F)])
+    side = f.beside()
+    (before,) = f.passes.tiled
+    assert side.tile_of_value(before) == f.tile_of_value(before) == "tile"
+    assert side.totals == f.totals
+
+
 def test_types_that_c_lacks():
     with pytest.raises(NotImplementedError, match="an array of type float16"):
         frame(lambda xp, x, y: x + y, [((4, 3), F), ((), np.dtype(np.float16))]).memory(

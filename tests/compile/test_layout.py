@@ -99,3 +99,16 @@ def test_a_given_space():
 def test_what_is_not_of_one_space(text, shapes, what):
     with pytest.raises(NotImplementedError, match=f"f cannot be printed as one C kernel.*{what}"):
         layouts(text, *shapes)
+
+
+def test_rows_side_by_side_are_not_reduced_where_they_lie():
+    low = lower(
+        trace(lambda xp, x, c: xp.sum(x, axis=-1) * xp.sum(c), "xc", "f"), [((4, 3), F), ((3,), F)]
+    )
+    levels = []
+    for beside in (False, True):
+        found = Layouts(low, beside=beside)
+        levels.append([found.level[e] for e in found.order if e.op == "sum"])
+        assert found.is_operand(low.inputs[0]) != beside
+        assert found.is_operand(low.inputs[1])
+    assert levels == [[0, 0], [1, 0]]

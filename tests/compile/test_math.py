@@ -36,6 +36,13 @@ CR_EXPORT void {name}_{dtype}(const {c} *x, const {c} *z, {c} *y, ptrdiff_t n, i
 _REDUCTIONS = """
 CR_EXPORT double sum_{dtype}(const {c} *x, ptrdiff_t n) {{ return cr_sum{f}(x, n); }}
 CR_EXPORT {c} max_{dtype}(const {c} *x, ptrdiff_t n) {{ return cr_max{f}(x, n); }}
+CR_EXPORT void sixteen_{dtype}(const {c} *x, ptrdiff_t step, ptrdiff_t n, {c} *tile, double *sum,
+                               {c} *max, {c} *y) {{
+  cr_beside16{f}(x, step, n, tile);
+  cr_sum16{f}(tile, n, sum);
+  cr_max16{f}(tile, n, max);
+  cr_apart16{f}(tile, n, y, step);
+}}
 """
 
 
@@ -248,6 +255,34 @@ def test_reductions(c, n, dtype):
         assert math.copysign(1, c.reduce("max", zeros)) == -1
         zeros[n // 2] = 0.0
         assert math.copysign(1, c.reduce("max", zeros)) == 1
+
+
+@pytest.mark.parametrize("dtype", C)
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 4, 5, 7, 8, 10, 15, 16, 17, 31, 32, 50])
+def test_sixteen_rows_side_by_side(c, n, dtype):
+    r = np.random.default_rng(n)
+    x = np.full((16, n + 3), 7, dtype)  # rows of a wider array
+    x[:, :n] = r.normal(size=(16, n)) * 10.0 ** r.integers(-9, 9, (16, n))
+    if n > 1:
+        odd = [0.0, -0.0, inf, -inf, nan, -nan, 1e-45]
+        x[4:, :n] = np.where(r.random((12, n)) < 0.4, r.choice(odd, (12, n)), x[4:, :n])
+        x[0, :n], x[1, :n], x[2, :n] = -0.0, r.choice([0.0, -0.0], n), -inf
+        x[3, :n] = -np.abs(x[3, :n])
+    tile, y = np.full((n + 1, 16), 5, dtype), np.full_like(x, 9)
+    sums, largest = np.empty(16), np.empty(16, dtype)
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *[ctypes.c_ssize_t] * 2, *[ctypes.c_void_p] * 4)
+    kind(c.library.address(f"sixteen_{dtype}"))(
+        x.ctypes.data, n + 3, n, *(a.ctypes.data for a in (tile, sums, largest, y))
+    )
+    np.testing.assert_array_equal(tile[:n], x[:, :n].T)
+    np.testing.assert_array_equal(y[:, :n], x[:, :n])
+    assert (tile[n] == 5).all()  # nothing beyond
+    assert (y[:, n:] == 9).all()
+    for k in range(16):
+        row = np.ascontiguousarray(x[k, :n])
+        for one, many in ((c.reduce("sum", row), sums[k]), (c.reduce("max", row), largest[k])):
+            np.testing.assert_array_equal(one, many)
+            assert np.isnan(many) or np.signbit(one) == np.signbit(many)
 
 
 def test_a_sum_of_float32_is_taken_in_float64(c):

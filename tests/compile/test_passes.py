@@ -4,16 +4,17 @@ import numpy as np
 
 from chainrule.compile.layout import Layouts
 from chainrule.compile.lower import lower
-from chainrule.compile.passes import AFTER, BEFORE, ROWS, Passes
+from chainrule.compile.passes import AFTER, BEFORE, ROWS, Passes, is_function
 from chainrule.compile.trace import trace
 
 F = np.dtype(np.float32)
 
 
-def passes(text, *shapes, into=()):
+def passes(text, *shapes, into=(), beside=False):
     names = text.__code__.co_varnames[1 : text.__code__.co_argcount]
     low = lower(trace(text, names, "f"), [(s, F) for s in shapes])
-    return Passes(Layouts(low), {k: low.inputs[j] for k, j in dict(into).items()}), low
+    targets = {k: low.inputs[j] for k, j in dict(into).items()}
+    return Passes(Layouts(low, beside=beside), targets), low
 
 
 def ops(values):
@@ -79,3 +80,27 @@ def test_shared_subexpressions_do_not_multiply_the_work():
 
     found, _ = passes(text, (4, 3), (3,))
     assert len(found.compute[BEFORE, 0]) == 121
+
+
+def test_rows_side_by_side_stand_in_tiles():
+    def text(xp, x, y):
+        e = xp.exp(x - xp.max(x, axis=-1, keepdims=True))
+        return e, e / xp.sum(e, axis=-1, keepdims=True) + y, xp.sum(x + y, axis=0)
+
+    found, low = passes(text, (4, 3), (4, 3), beside=True)
+    assert found.brought == {low.inputs[0]: (ROWS, 0), low.inputs[1]: (ROWS, 0)}
+    assert found.last[low.inputs[0]] == (ROWS, 1)
+    assert found.last[low.inputs[1]] == (ROWS, 2)
+    assert ops(v for v, _ in found.terms) == ["add", "add", "exp", "input"]
+    assert ops(found.tiled) == ["exp"]  # not read back from the output
+    assert [found.is_apart(k) for k in range(3)] == [True, True, False]
+    assert found.beside((ROWS, 0))
+    assert not found.beside((AFTER, 0))
+    alone, _ = passes(text, (4, 3), (4, 3))
+    assert not alone.brought
+    assert not alone.tiled
+
+
+def test_functions_are_dear():
+    low = lower(trace(lambda xp, x: xp.tanh(x) + 1.0, ["x"], "f"), [((4, 3), F)])
+    assert [is_function(e) for e in low.order()] == [True, False]

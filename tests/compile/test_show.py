@@ -68,10 +68,12 @@ VALUES = np.random.default_rng(1).normal(size=(9, 3)).astype(np.float32)
     ],
     ids=["relu", "gelu", "softmax"],
 )
-def test_the_text_is_the_program(activation, loss, y):
-    model, step = step_of(activation, loss)
+@pytest.mark.parametrize("rows", [9, 32, 41])  # one by one, sixteen at a time, both
+def test_the_text_is_the_program(activation, loss, y, rows):
+    _, step = step_of(activation, loss)
+    x, y = (np.resize(a, (rows, *a.shape[1:])) for a in (X, y))
     for _ in range(3):
-        step(X, y)
+        step(x, y)
     text = text_of(step)
     for line in text.splitlines():
         assert len(line) < 200
@@ -84,14 +86,14 @@ def test_the_text_is_the_program(activation, loss, y):
     before = [a.copy() for a in live]
     assert program.hosts[0][0]()  # the numbers of the next update
     before[4][...] = live[4]
-    (expected,) = replay.run(X, y)
+    (expected,) = replay.run(x, y)
     after = [a.copy() for a in live]
 
     pointers = (ctypes.c_void_p * len(live))(*(a.ctypes.data for a in before))
     loss_value = np.zeros((), np.float32)
     workspace, scratch = np.zeros(1 << 16, np.uint8), np.zeros(1 << 16)
     ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 6)(library.address("step"))(
-        X.ctypes.data, np.ascontiguousarray(y).ctypes.data, loss_value.ctypes.data,
+        x.ctypes.data, np.ascontiguousarray(y).ctypes.data, loss_value.ctypes.data,
         ctypes.addressof(pointers), workspace.ctypes.data, scratch.ctypes.data,
     )  # fmt: skip
     np.testing.assert_allclose(loss_value, expected, rtol=1e-6)

@@ -212,8 +212,7 @@ def test_several_threads_draw_different_masks(executor: str) -> None:
     found: list[bytes] = []
 
     def work() -> None:
-        for _ in range(25):
-            found.append((predict(model, ones).numpy() > 0).tobytes())
+        found.extend((predict(model, ones).numpy() > 0).tobytes() for _ in range(25))
 
     for _ in range(3):
         predict(model, ones)

@@ -300,7 +300,11 @@ def test_attributes_of_other_types_are_other_programs():
     np.testing.assert_array_equal(f(np.array([2.0]), a=1), [2])
     np.testing.assert_array_equal(f(np.array([2.0]), a=True), [2])
     np.testing.assert_array_equal(ops.sum(X, axis=[0, 1]), ops.sum(X, axis=(0, 1)))
-    np.testing.assert_allclose(ops.sum(X, axis=[0, 1]), X.sum(), rtol=4 * np.finfo(X.dtype).eps * np.abs(X).sum() / abs(X.sum()))
+    np.testing.assert_allclose(
+        ops.sum(X, axis=[0, 1]),
+        X.sum(),
+        rtol=4 * np.finfo(X.dtype).eps * np.abs(X).sum() / abs(X.sum()),
+    )
     np.testing.assert_allclose(ops.sum(X, axis=np.int64(1)), X.sum(1))
 
 

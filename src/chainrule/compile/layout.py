@@ -47,13 +47,15 @@ class Layouts:
         layout: of every input and step.
         reduces: of every reduction, what it runs over: ``columns``, ``rows`` or ``all``.
         stage, level: of every step; see the module.
+        beside: the rows are taken sixteen at a time, so that one in memory cannot be reduced where
+            it lies.
 
     Raises:
         NotImplementedError: for a program that is not of one space.
     """
 
-    def __init__(self, low: Lowered, space: Shape | None = None) -> None:
-        self.low = low
+    def __init__(self, low: Lowered, space: Shape | None = None, beside: bool = False) -> None:
+        self.low, self.beside = low, beside
         steps = low.order()
         read = {a for e in steps for a in e.args if isinstance(a, Expr)}
         read |= {o for o in low.outputs if isinstance(o, Expr)}
@@ -244,6 +246,7 @@ class Layouts:
             and a.op == "input"
             and self.is_vector(a)
             and self.low.dtypes[a] == self.low.dtype
+            and not (self.beside and self.of(a) == "full")
         )
 
     def level_in(self, a: Any, stage: str) -> int:

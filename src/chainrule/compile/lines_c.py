@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,11 +15,11 @@ from chainrule.compile.expression import Expr
 from chainrule.compile.frame_c import BOOL, DOUBLE, Frame, repeats
 from chainrule.compile.passes import BEFORE, ROWS, STAGES, Pass
 
-__all__ = ["Lines", "indented", "loop"]
+__all__ = ["ATOM", "Lines", "Text", "indented", "loop"]
 
 #: A piece of C and the precedence of its outermost operator: a higher one binds tighter.
 Text: TypeAlias = tuple[str, int]
-_ATOM, _UNARY, _EQUALITY, _TERNARY = 16, 14, 9, 3
+ATOM, _UNARY, _EQUALITY, _TERNARY = 16, 14, 9, 3
 
 _OPERATORS = {
     "add": ("+", 12), "subtract": ("-", 12), "multiply": ("*", 13), "divide": ("/", 13),
@@ -35,6 +35,7 @@ _LOGICAL = {
 }  # fmt: skip
 #: What integers can go through; everything else is computed in the program's type.
 _INTEGRAL = frozenset({"add", "subtract", "multiply", "negative", "maximum", "minimum", "where"})
+_NAME = r"[A-Za-z_]\w*(\[l\])?"  # of a number; where rows are side by side, of that of row l
 _LONGEST = 50  # the operands of an expression; longer ones get a name
 
 
@@ -43,9 +44,9 @@ def indented(head: str, lines: Iterable[str]) -> list[str]:
     return [head, *(f"    {line}" for line in lines), "}"]
 
 
-def loop(lines: Sequence[str]) -> list[str]:
-    """A loop over the columns."""
-    head = "for (ptrdiff_t j = 0; j < columns; j++)"
+def loop(lines: Sequence[str], index: str = "j", end: str = "columns") -> list[str]:
+    """A loop, over the columns if nothing else is said."""
+    head = f"for (ptrdiff_t {index} = 0; {index} < {end}; {index}++)"
     return [head, f"    {lines[0]}"] if len(lines) == 1 else indented(f"{head} {{", lines)
 
 
@@ -59,6 +60,7 @@ class Lines:
         self.frame, self.at = frame, at
         self.layouts, self.passes = frame.layouts, frame.passes
         self.lines: list[str] = []
+        self.added = self.lines  # statements that add to totals of the whole
         self.texts: dict[Any, Text] = {}
 
     # -- numbers of a row, or of the whole --------------------------------------------------------
@@ -73,6 +75,8 @@ class Lines:
         ]
         if at in ((BEFORE, 0), (ROWS, 0)):
             layout = "row" if at[0] == ROWS else "scalar"
+            if at[0] == ROWS:
+                self._inputs()
             self._labels(lambda b: b.op == "input" and layouts.of(b) == layout)
         for e in here:
             self.texts[e] = self._total(e) if layouts.over_rows(e) else self._build(e)
@@ -86,8 +90,21 @@ class Lines:
         for k, b in enumerate(self.frame.bases):
             if self._is_stored(k):
                 value = self._operand(b, self.frame.dtype_of_output(k))
-                self.lines.append(f"*{self.frame.out[k]} = {value};")
+                self.lines.append(f"{self._result(k)} = {value};")
         return self.lines
+
+    def _inputs(self) -> None:
+        """The numbers that inputs give for a row."""
+        frame, steps = self.frame, self.layouts.order  # labels are read where they become int
+        read = {b for e in steps if e.op != "one_hot" for b in self.passes.bases(e)}
+        read |= set(frame.bases)
+        for x in frame.low.inputs:
+            if self.layouts.of(x) == "row" and x in read:
+                self._set(frame.type(frame.dtype(x)), frame.element(x), self.of_row(x))
+
+    def _result(self, k: int) -> str:
+        """Where output k, a number, goes."""
+        return f"*{self.frame.out[k]}"
 
     def _labels(self, wanted: Callable[[Expr], bool]) -> None:
         """Labels as int, so that a loop that compares them with the columns vectorizes; -1 stands
@@ -99,12 +116,21 @@ class Lines:
             if known or self.layouts.is_vector(b) or not wanted(b):
                 continue
             row = b.op == "input" and self.layouts.of(b) == "row"
-            value = f"*{frame.pointer[b]}" if row else self._atom(b)
+            value = self.of_row(b) if row else self._atom(b)
             test = f"0 <= {value} && {value} < columns"
             if frame.dtype(b).kind == "f":
                 test += f" && {value} == floor({value})"
-            name = frame.labels[b] = frame.fresh(f"{frame.pointer[b]}_" if row else "label")
-            self.lines.append(f"const int {name} = {test} ? (int){value} : -1;")
+            name = frame.fresh(f"{frame.pointer[b]}_" if row else "label")
+            frame.labels[b] = self._set("int", name, f"{test} ? (int){value} : -1")
+
+    def of_row(self, x: Expr) -> str:
+        """The number that an input gives for a row."""
+        return f"*{self.frame.pointer[x]}"
+
+    def _set(self, kind: str, name: str, text: str) -> str:
+        """Give a number a name; how the number is then written."""
+        self.lines.append(f"const {kind} {name} = {text};")
+        return name
 
     def _total(self, e: Expr) -> Text:
         """A sum over the rows, when they are done."""
@@ -116,7 +142,7 @@ class Lines:
         """A sum, which is computed in double, in the type of its step."""
         kind = self.frame.type(self.frame.dtype(e))
         plain = e.op == "max" or kind == "double"
-        return (sum, _ATOM) if plain else (f"({kind}){sum}", _UNARY)
+        return (sum, ATOM) if plain else (f"({kind}){sum}", _UNARY)
 
     def _add_up(self) -> None:
         """Add to the totals what the row gives, after the last pass that it needs."""
@@ -130,7 +156,7 @@ class Lines:
                 continue
             largest = e.op == "max"
             value = self._reduced(e) if vector else self._operand(b, self._sum_type(e))
-            self.lines.append(
+            self.added.append(
                 f"{name} = cr_maximum{self.frame.suffix}({name}, {value});"
                 if largest
                 else f"{name} += {value};"
@@ -180,7 +206,14 @@ class Lines:
                 self._bind(e)
         for target, b, kind in writes:
             self.lines.append(target.format(self._operand(b, kind)))
+        return self._loops()
+
+    def _loops(self) -> list[str]:
         return ["#pragma omp simd", *loop(self.lines)]
+
+    def _entry(self, name: str, at: Pass | None = None) -> str:
+        """Column j of an operand, or of the tile that a pass writes."""
+        return f"{name}[j]"
 
     def _load(self, v: Expr) -> Text:
         """A value from memory."""
@@ -188,12 +221,11 @@ class Lines:
         if v in frame.totals:
             return self._total(v)
         if v.op == "input":
-            name = frame.pointer[v]
-        elif v in self.passes.tiled:
-            name = frame.tile_of_value(v)
-        else:
-            name = next(frame.out[k] for k in self.passes.store if frame.bases[k] is v)
-        return f"{name}[j]", _ATOM
+            return self._entry(frame.pointer[v]), ATOM
+        if v in self.passes.tiled:
+            return self._entry(frame.tile_of_value(v), self.passes.tiled[v]), ATOM
+        name = next(frame.out[k] for k in self.passes.store if frame.bases[k] is v)
+        return self._entry(name), ATOM
 
     def _writes(self) -> list[tuple[str, Any, np.dtype[Any]]]:
         """The statements that end a turn of the loop: (text around the value, value, type)."""
@@ -205,24 +237,31 @@ class Lines:
 
         for v, when in passes.tiled.items():
             if when == at:
-                write(f"{frame.tile_of_value(v)}[j] = {{}};", v, frame.dtype(v))
+                write(f"{self._entry(frame.tile_of_value(v), at)} = {{}};", v, frame.dtype(v))
         for b, when in passes.terms:
-            if when == at and frame.in_memory(b, at) is None:
+            if when == at and b not in passes.brought and frame.in_memory(b, at) is None:
                 kind = DOUBLE if frame.type_of_terms(b) == "double" else frame.low.dtype
-                write(f"{frame.tile_of_terms(b, at)}[j] = {{}};", b, kind)
-        for e, name in frame.totals.items():
+                write(f"{self._entry(frame.tile_of_terms(b, at), at)} = {{}};", b, kind)
+        if not passes.beside(at):
+            for b, text, kind in self._totals():
+                write(text, b, kind)
+        for k, when in passes.store.items():
+            if when == at and not (passes.beside(at) and passes.is_apart(k)):
+                target = f"{self._entry(frame.out[k])} = {{}};"
+                write(target, frame.bases[k], frame.dtype_of_output(k))
+        return list(found.values())
+
+    def _totals(self) -> Iterator[tuple[Any, str, np.dtype[Any]]]:
+        """The totals of columns that this pass adds to: (value, text around it, its type)."""
+        for e, name in self.frame.totals.items():
             b = self.layouts.base(e.args[0])
-            if not self.layouts.is_vector(e) or passes.at(b, "rows") != at:
+            if not self.layouts.is_vector(e) or self.passes.at(b, "rows") != self.at:
                 continue
             if e.op == "max":
-                text = f"{name}[j] = cr_maximum{frame.suffix}({name}[j], {{}});"
+                text = f"{name}[j] = cr_maximum{self.frame.suffix}({name}[j], {{}});"
             else:
                 text = f"{name}[j] += {{}};"
-            write(text, b, self._sum_type(e))
-        for k, when in passes.store.items():
-            if when == at:
-                write(f"{frame.out[k]}[j] = {{}};", frame.bases[k], frame.dtype_of_output(k))
-        return list(found.values())
+            yield b, text, self._sum_type(e)
 
     # -- expressions ------------------------------------------------------------------------------
 
@@ -230,17 +269,20 @@ class Lines:
         """Give a value a name, unless it has one."""
         frame = self.frame
         name, _ = self._find(e)
-        if not name.isidentifier():
+        if not re.fullmatch(_NAME, name):
             text, name = name, frame.element(e) if e.op == "input" else frame.local(e)
-            self.lines.append(f"const {frame.type(frame.dtype(e))} {name} = {text};")
-        self.texts[e] = (name, _ATOM)
+            name = self._bound(e, name, text)
+        self.texts[e] = (name, ATOM)
         if not self.layouts.is_vector(e):
             frame.names[e] = name
+
+    def _bound(self, e: Expr, name: str, text: str) -> str:
+        return self._set(self.frame.type(self.frame.dtype(e)), name, text)
 
     def _find(self, a: Expr) -> Text:
         if a in self.texts:
             return self.texts[a]
-        return (self.frame.element(a) if a.op == "input" else self.frame.names[a]), _ATOM
+        return (self.frame.element(a) if a.op == "input" else self.frame.names[a]), ATOM
 
     def _atom(self, a: Any) -> str:
         """The name of a value, or a number."""
@@ -304,7 +346,7 @@ class Lines:
     def _call(self, e: Expr, args: Sequence[Any], dtype: np.dtype[Any]) -> Text:
         inside = [self._operand(a, dtype) for a in args] + [str(n) for _, n in e.attrs]
         name = _FUNCTIONS.get(e.op, f"cr_{e.op}") + ("f" if dtype == np.float32 else "")
-        return f"{name}({', '.join(inside)})", _ATOM
+        return f"{name}({', '.join(inside)})", ATOM
 
     def _binary(self, op: str, args: Sequence[Any], dtype: np.dtype[Any]) -> Text:
         sign, precedence = _OPERATORS[op]
@@ -337,7 +379,7 @@ class Lines:
         x, bound = args if isinstance(args[0], Expr) else (args[1], args[0])
         if dtype.kind == "f" and (isinstance(bound, Expr) or math.isnan(bound)):
             inside = ", ".join(self._operand(a, dtype) for a in args)
-            return f"cr_{op}{'f' if dtype == np.float32 else ''}({inside})", _ATOM
+            return f"cr_{op}{'f' if dtype == np.float32 else ''}({inside})", ATOM
         for a in (x, bound):
             if isinstance(a, Expr):
                 self._bind(a)
@@ -365,7 +407,7 @@ class Lines:
     def _is(self, op: str, a: Any) -> Text:
         dtype = self.frame.dtype(a)
         if dtype.kind != "f":
-            return str(int(op == "isfinite")), _ATOM
+            return str(int(op == "isfinite")), ATOM
         if op == "isnan":
             name = self._atom(a)
             return f"{name} != {name}", _EQUALITY
@@ -376,11 +418,11 @@ class Lines:
 def _number(a: float, want: np.dtype[Any]) -> Text:
     """A constant: the shortest text that gives the number in its type."""
     if want.kind != "f":
-        return str(int(bool(a) if want == BOOL else a)), _ATOM if a >= 0 else _UNARY
+        return str(int(bool(a) if want == BOOL else a)), ATOM if a >= 0 else _UNARY
     if math.isnan(a):
-        return "NAN", _ATOM
+        return "NAN", ATOM
     with np.errstate(over="ignore"):
         value = np.float32(a) if want == np.float32 else np.float64(a)
     size = "INFINITY" if math.isinf(value) else f"{abs(value)!s}{'f' if want == np.float32 else ''}"
     negative = math.copysign(1, value) < 0
-    return (f"-{size}", _UNARY) if negative else (size, _ATOM)
+    return (f"-{size}", _UNARY) if negative else (size, ATOM)

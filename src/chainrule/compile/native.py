@@ -202,7 +202,15 @@ def _append(
             rows, columns, steps = i.details
             address = addresses[i.text.name]
             instructions.append(
-                ("kernel", address, rows, columns, list(i.refs), list(steps), i.text.tiles)
+                (
+                    "kernel",
+                    address,
+                    rows,
+                    columns,
+                    list(i.refs),
+                    list(steps),
+                    i.text.scratch(columns),
+                )
             )
         case "product":
             ta, tb, m, n, k, lda, ldb, ldc, dtype = i.details

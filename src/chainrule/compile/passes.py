@@ -3,6 +3,10 @@
 A pass is a loop over the columns. Reductions along a row cut a row into several. A value that more
 than one pass needs is computed again where that is cheap; otherwise it is kept: in a *tile*, one
 row of scratch memory, or in the row of an output that it is written to anyway.
+
+Where sixteen rows are taken at a time, they stand side by side in tiles alone: the rows of an input
+are brought there before the first pass that reads them, and those of an output put apart after the
+pass that gives them.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from chainrule.array.primitives import PRIMITIVES
 from chainrule.compile.expression import Expr
 from chainrule.compile.layout import Layouts
 
-__all__ = ["AFTER", "BEFORE", "ROWS", "STAGES", "Pass", "Passes"]
+__all__ = ["AFTER", "BEFORE", "ROWS", "STAGES", "Pass", "Passes", "is_function"]
 
 BEFORE, ROWS, AFTER = range(3)
 STAGES = {"before": BEFORE, "rows": ROWS, "after": AFTER}
@@ -46,6 +50,11 @@ def _cost(e: Expr) -> int:
     return _COSTS.get(e.op, 1 if row is None or row.kind == "test" else _FUNCTION)
 
 
+def is_function(e: Expr) -> bool:
+    """Whether a step calls a function, which costs many additions."""
+    return _cost(e) >= _FUNCTION
+
+
 class Passes:
     """The passes of a program.
 
@@ -57,7 +66,9 @@ class Passes:
         roots: of every pass, the values it must have.
         compute, reads: of every pass, the values it computes and those it reads back.
         store: of every output that varies along the columns, the pass that writes it.
-        terms: the terms of sums along the columns, each with the pass that gives them.
+        terms: what must lie in memory to be reduced or, of rows side by side, to be put apart;
+            each with the pass that gives it.
+        brought: of every input whose rows are brought side by side, the pass that needs it first.
         tiled: of every value that is kept in a tile, the pass that writes it.
         last: of every value that is read back, the last pass that does.
     """
@@ -81,6 +92,11 @@ class Passes:
                 first.setdefault(v, at)
         for at in sorted(self.roots):
             self._decide(at, first)
+        self.brought = self._brought()
+
+    def beside(self, at: Pass) -> bool:
+        """Whether a pass has sixteen rows side by side."""
+        return self.layouts.beside and at[0] == ROWS
 
     def at(self, a: Any, stage: str) -> Pass:
         """The first pass of a stage that can use a value."""
@@ -108,14 +124,15 @@ class Passes:
         return "rows" if inside else self.layouts.stage[e]
 
     def _reductions(self) -> None:
-        """Terms of sums along a row must lie in memory; sums over the rows need their value."""
+        """Terms of sums along a row must lie in memory; sums over the rows need their value, in
+        memory if it is that of rows side by side."""
         for e, over in self.layouts.reduces.items():
             if e not in self.layouts.stage or not self.layouts.is_vector(e.args[0]):
                 continue
             b = self.layouts.base(e.args[0])
             if over == "rows" or not self.layouts.is_operand(b):
                 self._root(at := self.at(b, self.stage_of(e)), b)
-                if over != "rows":
+                if over != "rows" or self.beside(at):
                     self.terms[b, at] = None
 
     def _stores(self) -> dict[int, Pass]:
@@ -143,7 +160,27 @@ class Passes:
                     store[k], moved = used[x], True
         for k, at in store.items():
             self._root(at, values[k])
+            if self.beside(at) and self.is_apart(k):
+                self.terms[values[k], at] = None
         return store
+
+    def is_apart(self, k: int) -> bool:
+        """Whether output k is put apart from a tile, not written column by column."""
+        b = self.layouts.base(self.low.outputs[k])
+        return self.low.dtypes.get(b) == self.low.dtype and self.layouts.of(b) == "full"
+
+    def _brought(self) -> dict[Expr, Pass]:
+        found = {}
+        for x in self.low.inputs:
+            readers = [
+                at
+                for at in sorted(self.roots)
+                if self.layouts.of(x) == "full" and self.beside(at)
+                if x in self.roots[at] or any(x in self.bases(e) for e in self.compute[at])
+            ]
+            if readers and self.low.dtypes[x] == self.low.dtype:
+                found[x], self.last[x] = readers[0], readers[-1]
+        return found
 
     def _reach(self, roots: Iterable[Any], at: Pass, inputs: bool = False) -> list[Expr]:
         """The column-by-column values below `roots`, and the inputs if wanted."""
@@ -201,7 +238,8 @@ class Passes:
             if v not in self._kept and first[v] < at:
                 home = outputs.get(v)
                 terms = (v, first[v]) in self.terms and self.low.dtypes[v] == self.low.dtype
-                if home is not None and home < at and home[0] == at[0]:
+                fits = home is not None and home[0] == at[0] and not self.beside(at)
+                if home is not None and fits and home < at:
                     self._kept[v] = home
                 elif terms or not self._is_cheap(v, at):
                     self._kept[v] = self.tiled[v] = first[v]

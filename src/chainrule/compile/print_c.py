@@ -20,6 +20,10 @@ added by one function of ``math.h`` in an order of its own, so that the bits of 
 on what else a kernel does. Every pass reads an input that is also written into a local before it
 writes, and its loop is marked for vectorization.
 
+Rows of few columns fill no vectors, and each waits for its own reductions. Where that costs much,
+they are taken sixteen at a time, side by side (`beside_c`), and a second loop takes those that are
+left. Both give a row the same bits.
+
 The text is made for ``-O3 -fno-math-errno -fno-trapping-math -fopenmp-simd -ffp-contract=off`` and
 never for ``-ffast-math``: NaN, infinity and subnormals are those of the formula.
 """
@@ -27,18 +31,30 @@ never for ``-ffast-math``: NaN, infinity and subnormals are those of the formula
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from chainrule.compile.frame_c import Frame, Operand
+from chainrule.compile.beside_c import Beside
+from chainrule.compile.frame_c import BESIDE, Frame, Operand
 from chainrule.compile.lines_c import Lines, indented, loop
 from chainrule.compile.lower import Lowered, Shape
 from chainrule.compile.passes import AFTER, BEFORE, ROWS, STAGES
 from chainrule.compile.print_numpy import function_name
 
 __all__ = ["CText", "Operand", "print_c"]
+
+_EVERY = "for (ptrdiff_t i = 0; i < rows; i++) {"
+_SIXTEEN = "for (; columns < {} && i + 16 <= rows; i += 16) {{"
+_OTHERS = "for (; i < rows; i++) {"
+_FIRST = [
+    "/* Sixteen at a time, side by side: entry j of row l stands in a tile at [16 * j + l]. */",
+    "ptrdiff_t i = 0;",
+]
+_WIDTH = "const ptrdiff_t width = {};"  # the columns that a tile has room for
+_ROUNDED, _TURNED = "(columns + 15) / 16 * 16", "16 * columns"
 
 
 @dataclass(frozen=True)
@@ -49,7 +65,8 @@ class CText:
         name: the function's name: that of the program and the hash of the source.
         source: the function, without the prelude ``math.h``.
         operands: the inputs in order, then the outputs that have memory of their own.
-        tiles: how many rows of scratch memory it needs, of 8 bytes a column each.
+        tiles: how many tiles it has in scratch memory; see `scratch`.
+        narrow: it takes rows of fewer columns than this sixteen at a time.
         flat: all operands are full or single numbers and nothing is reduced, so that arrays
             without gaps may be given as a single row.
     """
@@ -59,6 +76,37 @@ class CText:
     operands: tuple[Operand, ...]
     tiles: int
     flat: bool
+    narrow: int = 0
+
+    def scratch(self, columns: int) -> int:
+        """How many rows of scratch memory it needs, each of 8 bytes a column, with the columns
+        rounded up to 16."""
+        return self.tiles * (BESIDE if columns < self.narrow else 1)
+
+    def body(self, rows: int, columns: int) -> list[str]:
+        """The lines of the function, without a loop that is not entered for so many rows and
+        columns, and without its tiles."""
+        inside = self.source.partition("\n{\n")[2].split("\n")[:-2]
+        lines = [line[4:] for line in inside]
+        if not self.narrow:
+            return lines
+        first, head, others = (
+            lines.index(line) for line in (_FIRST[0], _SIXTEEN.format(self.narrow), _OTHERS)
+        )
+        if rows < BESIDE or columns >= self.narrow:
+            lines[first : others + 1] = [_EVERY]
+        elif rows % BESIDE:
+            lines[head] = "for (; i + 16 <= rows; i += 16) {"
+        else:
+            lines[others : lines.index("}", others) + 1] = []
+            lines[first + 1 : head + 1] = ["for (ptrdiff_t i = 0; i < rows; i += 16) {"]
+        width = _TURNED if columns < self.narrow else _ROUNDED
+        lines = [_WIDTH.format(width) if line == _width(self.narrow) else line for line in lines]
+        for k in reversed(range(len(lines))):
+            declared = re.fullmatch(r"(const ptrdiff_t |\w+ \*)(width|tile\d*) = .*", lines[k])
+            if declared and not re.search(rf"\b{declared[2]}\b", "\n".join(lines[k + 1 :])):
+                del lines[k]
+        return lines
 
 
 def print_c(
@@ -110,7 +158,8 @@ def print_c(
     name = function_name(low.name)[:60]
     rest = "(\n    ptrdiff_t rows, ptrdiff_t columns,\n"
     rest += "    void *const *operand, const ptrdiff_t *step, void *scratch)\n"
-    rest += "\n".join(["{", *(f"    {line}" for line in _body(frame)), "}", ""])
+    body, narrow = _body(frame)
+    rest += "\n".join(["{", *(f"    {line}" for line in body), "}", ""])
     name += "_" + hashlib.sha256((name + rest).encode()).hexdigest()[:16]
     flat = (
         all(o.layout in ("full", "scalar") for o in frame.operands)
@@ -118,26 +167,39 @@ def print_c(
         and all(e.op != "one_hot" for e in frame.layouts.order)
     )
     source = f"CR_EXPORT void {name}{rest}"
-    return CText(name, source, tuple(frame.operands), frame.tiles, flat)
+    return CText(name, source, tuple(frame.operands), frame.tiles, flat, narrow)
 
 
-def _body(frame: Frame) -> list[str]:
-    before, inside, after = (_stage(frame, s) for s in (BEFORE, ROWS, AFTER))
+def _body(frame: Frame) -> tuple[list[str], int]:
+    before = _stage(frame, BEFORE)
+    beside = frame.beside()
+    inside, block = _stage(frame, ROWS), _stage(beside, ROWS) if beside else []
+    narrow = beside.narrow if beside else 0
     lines = _pointers(frame)
     if frame.tiles > 1:
-        lines.append("const ptrdiff_t width = (columns + 15) / 16 * 16;")
+        lines.append(_width(narrow))
     lines += [*frame.declared, *before]
     if frame.cleared:
         lines += loop(frame.cleared)
-    if inside:
-        inside = [*_numbers_of_rows(frame), *inside, *_steps(frame)]
-        lines += indented("for (ptrdiff_t i = 0; i < rows; i++) {", inside)
-    return [*lines, *after]
+    if beside:
+        arrays = [f"{kind} {', '.join(names)};" for kind, names in beside.numbers.items()]
+        block = [*arrays, *block, *_steps(frame, f"{BESIDE} * ")]
+        lines += [*_FIRST, *indented(_SIXTEEN.format(narrow), block)]
+        lines += indented(_OTHERS, [*inside, *_steps(frame)])
+    elif inside:
+        lines += indented(_EVERY, [*inside, *_steps(frame)])
+    return [*lines, *_stage(frame, AFTER)], narrow
+
+
+def _width(narrow: int) -> str:
+    both = f"columns < {narrow} ? {_TURNED} : {_ROUNDED}"
+    return _WIDTH.format(both if narrow else _ROUNDED)
 
 
 def _stage(frame: Frame, stage: int) -> list[str]:
     """Numbers that are known, a pass over the columns, numbers known after it, and so on."""
     layouts, roots = frame.layouts, frame.passes.roots
+    kind = Beside if layouts.beside else Lines
     levels = [at[1] for at in roots if at[0] == stage]
     levels += [
         layouts.level[e]
@@ -146,9 +208,9 @@ def _stage(frame: Frame, stage: int) -> list[str]:
     ]
     lines = []
     for n in range(max(levels, default=-1) + 2):
-        lines += Lines(frame, (stage, n)).numbers()
+        lines += kind(frame, (stage, n)).numbers()
         if (stage, n) in roots:
-            lines += Lines(frame, (stage, n)).columns()
+            lines += kind(frame, (stage, n)).columns()
     return lines
 
 
@@ -169,25 +231,13 @@ def _pointers(frame: Frame) -> list[str]:
     return lines
 
 
-def _numbers_of_rows(frame: Frame) -> list[str]:
-    """The numbers that inputs give for a row."""
-    steps = frame.layouts.order  # labels are read where they become int
-    read = {b for e in steps if e.op != "one_hot" for b in frame.passes.bases(e)}
-    read |= set(frame.bases)
-    return [
-        f"const {frame.type(frame.dtype(x))} {frame.element(x)} = *{frame.pointer[x]};"
-        for x in frame.low.inputs
-        if frame.layouts.of(x) == "row" and x in read
-    ]
-
-
-def _steps(frame: Frame) -> list[str]:
-    """From one row to the next."""
+def _steps(frame: Frame, times: str = "") -> list[str]:
+    """From one row to the next, or so many rows on."""
     lines: list[str] = []
     for n, o in enumerate(frame.operands):
         if o.layout not in ("full", "row") or not frame.is_used(n):
             continue
-        text = f"{o.name} += step[{n}]"
+        text = f"{o.name} += {times}step[{n}]"
         if lines and len(lines[-1]) + len(text) < 80:
             lines[-1] += f", {text}"
         else:

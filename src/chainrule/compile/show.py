@@ -192,10 +192,7 @@ class _Text:
             if operand.written and known.startswith("out"):
                 known = {"full": "d" if owner.endswith("_vjp") else "y"}.get(operand.layout, "t")
             pointers.append(self.name(ref, operand.dtype, known, shape, owner, operand.written))
-        lines = i.text.source.split("\n")
-        body = lines[next(k for k, line in enumerate(lines) if line == "{") + 1 :]
-        body = body[: max(k for k, line in enumerate(body) if line == "}")]
-        text = "\n".join(body)
+        text = "\n".join(f"    {line}" for line in i.text.body(rows, columns))
         text = re.sub(r"\boperand\[(\d+)\]", lambda m: pointers[int(m[1])], text)
         text = re.sub(r"\*\((const )?\w+ \*\)(\w+);", r"*\2;", text)
         text = re.sub(r"\bstep\[(\d+)\]", lambda m: str(steps[int(m[1])]), text)

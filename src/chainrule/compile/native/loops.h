@@ -336,6 +336,17 @@ static void copy_plane(const Copy *c, char *dst, const char *src)
                       c->item);
         return;
     }
+    if (c->to[y] == c->item && c->from[x] == c->item) { /* a matrix, transposed */
+        if (c->item == 4) {
+            turn_f((const float *)src, c->from[y] / 4, columns, rows, (float *)dst, c->to[x] / 4);
+            return;
+        }
+        if (c->item == 8) {
+            turn_d((const double *)src, c->from[y] / 8, columns, rows, (double *)dst,
+                   c->to[x] / 8);
+            return;
+        }
+    }
     for (ptrdiff_t i = 0; i < rows; i += block)
         for (ptrdiff_t j = 0; j < columns; j += block) {
             ptrdiff_t h = rows - i < block ? rows - i : block;

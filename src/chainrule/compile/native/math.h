@@ -492,3 +492,128 @@ CR_SUM(cr_sum, double)
   }
 CR_MAX(cr_maxf, float)
 CR_MAX(cr_max, double)
+
+/* ---- sixteen rows side by side ------------------------------------------------------------ */
+
+/* Short rows are taken sixteen at a time and stand side by side in a tile, so that one vector holds
+   one column of them all: x[16 j + r] is entry j of row r. These functions go through memory anyway
+   and are called, not inlined. They are written with the vectors of gcc and clang. */
+#define CR_CALLED static __attribute__((noinline, unused))
+
+#if defined(__clang__) || __GNUC__ >= 12
+#define CR_MIX(INDEX, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+typedef int32_t cr_4i __attribute__((vector_size(16)));
+typedef int64_t cr_2i __attribute__((vector_size(16)));
+#define CR_MIX(INDEX, a, b, ...) __builtin_shuffle(a, b, (INDEX){__VA_ARGS__})
+#endif
+typedef float cr_4f __attribute__((vector_size(16), aligned(4), may_alias));
+typedef double cr_2 __attribute__((vector_size(16), aligned(8), may_alias));
+
+/* A block of 4 by 4 entries, turned. */
+CR_INLINE void cr_turnf(const float *x, ptrdiff_t from, float *y, ptrdiff_t to) {
+  cr_4f a = *(const cr_4f *)x, b = *(const cr_4f *)(x + from);
+  cr_4f c = *(const cr_4f *)(x + 2 * from), d = *(const cr_4f *)(x + 3 * from);
+  cr_4f p = CR_MIX(cr_4i, a, b, 0, 4, 1, 5), q = CR_MIX(cr_4i, a, b, 2, 6, 3, 7);
+  cr_4f r = CR_MIX(cr_4i, c, d, 0, 4, 1, 5), s = CR_MIX(cr_4i, c, d, 2, 6, 3, 7);
+  *(cr_4f *)y = CR_MIX(cr_4i, p, r, 0, 1, 4, 5);
+  *(cr_4f *)(y + to) = CR_MIX(cr_4i, p, r, 2, 3, 6, 7);
+  *(cr_4f *)(y + 2 * to) = CR_MIX(cr_4i, q, s, 0, 1, 4, 5);
+  *(cr_4f *)(y + 3 * to) = CR_MIX(cr_4i, q, s, 2, 3, 6, 7);
+}
+CR_INLINE void cr_turn(const double *x, ptrdiff_t from, double *y, ptrdiff_t to) {
+  for (int i = 0; i < 4; i += 2)
+    for (int k = 0; k < 4; k += 2) {
+      cr_2 a = *(const cr_2 *)(x + i * from + k), b = *(const cr_2 *)(x + (i + 1) * from + k);
+      *(cr_2 *)(y + k * to + i) = CR_MIX(cr_2i, a, b, 0, 2);
+      *(cr_2 *)(y + (k + 1) * to + i) = CR_MIX(cr_2i, a, b, 1, 3);
+    }
+}
+
+/* Rows of memory into a tile, and a tile into rows of memory. */
+#define CR_SIDE16(BESIDE, APART, TYPE, TURN)                                        \
+  CR_CALLED void BESIDE(const TYPE *x, ptrdiff_t step, ptrdiff_t n, TYPE *y) {      \
+    ptrdiff_t j = 0;                                                                \
+    for (; j + 4 <= n; j += 4)                                                      \
+      for (int r = 0; r < 16; r += 4)                                               \
+        TURN(x + r * step + j, step, y + 16 * j + r, 16);                           \
+    for (; j < n; j++)                                                              \
+      for (int r = 0; r < 16; r++) y[16 * j + r] = x[r * step + j];                 \
+  }                                                                                 \
+  CR_CALLED void APART(const TYPE *x, ptrdiff_t n, TYPE *y, ptrdiff_t step) {       \
+    ptrdiff_t j = 0;                                                                \
+    for (; j + 4 <= n; j += 4)                                                      \
+      for (int r = 0; r < 16; r += 4)                                               \
+        TURN(x + 16 * j + r, 16, y + r * step + j, step);                           \
+    for (; j < n; j++)                                                              \
+      for (int r = 0; r < 16; r++) y[r * step + j] = x[16 * j + r];                 \
+  }
+CR_SIDE16(cr_beside16f, cr_apart16f, float, cr_turnf)
+CR_SIDE16(cr_beside16, cr_apart16, double, cr_turn)
+
+/* The sums of the rows, each in the order of cr_sum, for as many rows as a vector has doubles. */
+#if defined(__AVX512F__)
+enum { CR_WIDE = 8 };
+#elif defined(__AVX__)
+enum { CR_WIDE = 4 };
+#else
+enum { CR_WIDE = 2 };
+#endif
+typedef float cr_somef __attribute__((vector_size(4 * CR_WIDE), aligned(4), may_alias));
+typedef double cr_some __attribute__((vector_size(8 * CR_WIDE), aligned(8), may_alias));
+#define CR_SOME(VECTOR, x) __builtin_convertvector(*(const VECTOR *)(x), cr_some)
+
+#define CR_SUM16(NAME, LANE, TYPE, VECTOR)                                          \
+  CR_INLINE cr_some LANE(const TYPE *x, ptrdiff_t n) { /* of cr_sum's 16, folded */ \
+    cr_some a = {0.0}, b = a, c = a, d = a;                                         \
+    for (ptrdiff_t j = 0; j < n; j += 16) {                                         \
+      a += CR_SOME(VECTOR, x + 16 * j), b += CR_SOME(VECTOR, x + 16 * j + 64);      \
+      c += CR_SOME(VECTOR, x + 16 * j + 128), d += CR_SOME(VECTOR, x + 16 * j + 192); \
+    }                                                                               \
+    return (a + c) + (b + d);                                                       \
+  }                                                                                 \
+  CR_CALLED void NAME(const TYPE *x, ptrdiff_t n, double *y) {                      \
+    for (int r = 0; r < 16; r += CR_WIDE, x += CR_WIDE) {                           \
+      ptrdiff_t j = n / 16 * 16;                                                    \
+      cr_some a = LANE(x, j), b = LANE(x + 16, j);                                  \
+      cr_some c = LANE(x + 32, j), d = LANE(x + 48, j);                             \
+      for (; j + 4 <= n; j += 4) {                                                  \
+        a += CR_SOME(VECTOR, x + 16 * j), b += CR_SOME(VECTOR, x + 16 * j + 16);    \
+        c += CR_SOME(VECTOR, x + 16 * j + 32), d += CR_SOME(VECTOR, x + 16 * j + 48); \
+      }                                                                             \
+      a = (a + c) + (b + d);                                                        \
+      for (; j < n; j++) a += CR_SOME(VECTOR, x + 16 * j);                          \
+      *(cr_some *)(y + r) = a;                                                      \
+    }                                                                               \
+  }
+CR_SUM16(cr_sum16f, cr_lanef, float, cr_somef)
+CR_SUM16(cr_sum16, cr_lane, double, cr_some)
+
+/* The order of numbers as one of integers, with -0 below +0 and NaN above all, and back. */
+CR_INLINE int32_t cr_rankf(float x) {
+  int32_t i = (int32_t)cr_bitsf(x);
+  i = i < 0 ? i ^ INT32_MAX : i;
+  return x != x ? 0x7fc00000 : i;
+}
+CR_INLINE int64_t cr_rank(double x) {
+  int64_t i = (int64_t)cr_bits(x);
+  i = i < 0 ? i ^ INT64_MAX : i;
+  return x != x ? 0x7ff8000000000000 : i;
+}
+CR_INLINE float cr_of_rankf(int32_t i) { return cr_of_bitsf((uint32_t)(i < 0 ? i ^ INT32_MAX : i)); }
+CR_INLINE double cr_of_rank(int64_t i) { return cr_of_bits((uint64_t)(i < 0 ? i ^ INT64_MAX : i)); }
+
+/* The largest of each row, as cr_max has it. */
+#define CR_MAX16(NAME, TYPE, INT, RANK, OF_RANK)                                    \
+  CR_CALLED void NAME(const TYPE *x, ptrdiff_t n, TYPE *y) {                        \
+    INT m[16];                                                                      \
+    for (int r = 0; r < 16; r++) m[r] = RANK((TYPE)-INFINITY);                      \
+    for (ptrdiff_t j = 0; j < n; j++)                                               \
+      for (int r = 0; r < 16; r++) {                                                \
+        INT i = RANK(x[16 * j + r]);                                                \
+        m[r] = i > m[r] ? i : m[r];                                                 \
+      }                                                                             \
+    for (int r = 0; r < 16; r++) y[r] = OF_RANK(m[r]);                              \
+  }
+CR_MAX16(cr_max16f, float, int32_t, cr_rankf, cr_of_rankf)
+CR_MAX16(cr_max16, double, int64_t, cr_rank, cr_of_rank)
