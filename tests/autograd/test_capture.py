@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from tests_steps import assert_equal_to_eager
+from tests_steps import assert_equal_to_eager, difference, state_of
 
 nn, ops, optim = cr.nn, cr.ops, cr.optim
 
@@ -140,6 +140,35 @@ def test_an_array_of_another_layout_of_bytes_runs_eagerly(executor: str) -> None
         return [model, optimizer], step_of(model, optimizer), [batch] * 4
 
     assert_equal_to_eager(make, captured=False)
+
+
+def test_two_steps_with_one_optimizer(executor: str) -> None:
+    """Two tasks share a trunk: the parameters of the heads have step counts of their own."""
+
+    def run(capture: Any) -> Any:
+        cr.seed(0)
+        trunk, one, two = nn.Dense(6, 5), nn.Dense(5, 4), nn.Dense(5, 4)
+        optimizer = adam([p for m in (trunk, one, two) for p in m.parameters()])
+
+        def task(head: Any) -> Any:
+            def step(x, y):
+                optimizer.zero_grad()
+                loss = ops.cross_entropy(head(ops.tanh(trunk(x))), y)
+                loss.backward()
+                optimizer.step()
+                return loss
+
+            return capture(step)
+
+        first, second = task(one), task(two)
+        for k in range(24):
+            (second if k % 4 == 3 else first)(X, Y)
+            yield state_of([trunk, one, two, optimizer]), (first, second)
+
+    for (eager, _), (captured, steps) in zip(run(lambda f: f), [*run(cr.capture)], strict=True):
+        assert difference(eager, captured) == []
+    assert [s.reason for s in steps] == [None, None]
+    assert all(len(list(s.programs())) <= 3 for s in steps)
 
 
 def test_numbers_are_part_of_the_signature():

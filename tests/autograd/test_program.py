@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+import weakref
 from collections import namedtuple
 from typing import Any
 
@@ -91,6 +92,18 @@ def test_one_workspace_serves_every_run(executor: str) -> None:
     (program,) = step.programs()
     assert program.replay.run.frames == 1
     assert program.replay.run.workspace > 0
+
+
+def test_nothing_is_kept_of_a_step_that_is_gone(executor: str) -> None:
+    model, step = training()
+    for _ in range(4):
+        step(X, Y)
+        with cr.no_grad():
+            model(X)
+    watched = [weakref.ref(o) for o in (model, step, *model.parameters())]
+    del model, step
+    gc.collect()
+    assert [w() for w in watched] == [None] * 6
 
 
 def test_results_are_nobody_elses_memory(executor: str) -> None:

@@ -79,7 +79,8 @@ def test_a_step_whose_kernels_cannot_be_built_runs_as_numpy(
 
 
 @needs_compiler
-def test_a_plan_of_a_layout():
+def test_a_plan_of_a_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAINRULE_NATIVE", "1")
     g, xs, (y, total) = graph_of(lambda xp, a, b: (a * b, xp.sum(a, axis=0)), (4, 3), (3,))
     layout = Layout(g, xs, [(y, (4, 3), F), (total, (3,), F), (2.5, (2,), F)], [])
     run = native.plan(layout, "mine", [(F, (4, 3), False), (F, (3,), False)], layout.constants)
@@ -95,7 +96,8 @@ def test_a_plan_of_a_layout():
 
 
 @needs_compiler
-def test_a_plan_with_labels_and_a_check():
+def test_a_plan_with_labels_and_a_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHAINRULE_NATIVE", "1")
     g, xs, (y,) = graph_of(lambda xp, a: xp.sum(a), (4,))
     labels = g.input("labels", (3,), np.int32)
     p = g.memory(0, 4, F)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from chainrule.array.random import default_stream
 from chainrule.autograd.context import state
 from chainrule.autograd.tape import Variable
@@ -13,7 +15,7 @@ __all__ = ["dropout"]
 
 
 @formula
-def _masked(xp: Any, x: Any, keep: Any, scale: float = 1.0) -> Any:
+def _masked(xp: Any, x: Any, keep: Any, scale: Any) -> Any:
     return xp.where(keep, x * scale, 0.0)
 
 
@@ -44,4 +46,5 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
         keep = state.recorder.bernoulli(path, shape, 1 - p)
     else:
         keep = default_stream().bernoulli(path, shape, 1 - p)
-    return _masked(x, keep, scale=1 / (1 - p) if p < 1 else 0.0)
+    # an operand, not a constant: one kernel serves every rate
+    return _masked(x, keep, np.asarray(1 / (1 - p) if p < 1 else 0.0, x.dtype))

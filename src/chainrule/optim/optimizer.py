@@ -295,6 +295,9 @@ class Optimizer:
         def prepare() -> bool:
             if self._update(group) is not update:
                 return False
+            steps = flat.steps[first:last]
+            if steps.count(steps[0]) < len(steps):  # another step updated some of them
+                return False
             numbers[:] = self._scalars(group, flat.steps[first] + ahead)
             return True
 
