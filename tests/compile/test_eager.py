@@ -384,3 +384,18 @@ def test_a_formula_of_a_person_runs_as_native_code_and_the_same():
     fast = wave(x)
     np.testing.assert_allclose(fast, np.sin(0.5 * x) * np.exp(-x * x), rtol=1e-13)
     assert cr.check_gradients(wave, x[::100])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 1), (1, 3)])
+def test_one_row_or_one_class(shape: Any) -> None:
+    """Where every array has one entry there is no loop over columns to compare a label with."""
+
+    def text(xp, x, y):
+        return xp.where(xp.one_hot(y, x), x, -1.0), xp.sum(xp.where(xp.one_hot(y, x), x, 0.0))
+
+    kernel = Kernel(trace(text, ["x", "y"], "picked"))
+    x = np.arange(1, 4, dtype=F)[: max(shape)].reshape(shape)
+    for label in (0, 2, -1):
+        (_, results), (_, expected) = both(kernel, x, np.full((shape[0], 1), label))
+        for a, b in zip(results, expected, strict=True):
+            close(a, np.asarray(b))

@@ -127,6 +127,7 @@ OPERATIONS: dict[str, Any] = {
     "shapes": lambda x, n: (
         *(np.transpose(x), np.reshape(x, (2, 6)), np.flip(x, 1), np.roll(x, 1), x[::-1]),
         *(np.expand_dims(x, 0), np.repeat(n, 2), np.tile(n, 2), x[:, ::2], x[-1], x[1:3, None]),
+        *(x[None], x[...], x[()], x[None, 1], np.squeeze(x[:1], axis=None)),
     ),
     "choices": lambda x, n: (
         *(x[n[:2]], x[np.array([0, 2])], np.where(x > 0, x, -x), np.clip(x, -1, 1)),

@@ -321,7 +321,7 @@ class Lines:
             return self._converted(e, self._reduced(e))
         args = self.passes.bases(e)
         if e.op == "one_hot":
-            return self._one_hot(args[0])
+            return self._one_hot(e, args[0])
         self._shorten(args)
         dtype = self.frame.dtype(e)
         if e.op in ("cast", "sum", "sum_to", "max"):  # another type is all that is left of it
@@ -359,12 +359,13 @@ class Lines:
                 right = f"({right})"
         return f"{left} {sign} {right}", precedence
 
-    def _one_hot(self, label: Any) -> Text:
+    def _one_hot(self, e: Expr, label: Any) -> Text:
+        column = "(int)j" if self.layouts.is_vector(e) else "0"  # of one entry there is no loop
         if not isinstance(label, Expr):
-            return f"(int)j == {int(label) if label == int(label) else -1}", _EQUALITY
+            return f"{column} == {int(label) if label == int(label) else -1}", _EQUALITY
         if self.layouts.is_vector(label):
             return f"{self._atom(label)} == j", _EQUALITY
-        return f"(int)j == {self.frame.labels[label]}", _EQUALITY
+        return f"{column} == {self.frame.labels[label]}", _EQUALITY
 
     def _where(self, args: Sequence[Any], dtype: np.dtype[Any]) -> Text:
         for a in args[1:]:  # a load or a function that depends on a condition does not vectorize

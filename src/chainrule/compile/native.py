@@ -18,6 +18,7 @@ from chainrule.compile.place import Instruction, Layout
 from chainrule.compile.print_c import CText
 
 __all__ = [
+    "GIVEN",
     "Unfinished",
     "always",
     "available",
@@ -261,6 +262,10 @@ class Unfinished(ArithmeticError):
     """A run stopped before any update: a number was not finite, or NumPy raised an error."""
 
 
+#: Stands in the arguments of a call of NumPy for an array of the plan.
+GIVEN = object()
+
+
 class _Host:
     """A call of NumPy on memory of a plan."""
 
@@ -270,7 +275,7 @@ class _Host:
     def __call__(self, *arrays: Any) -> None:
         *inputs, out = arrays
         given = iter(inputs)
-        args = [next(given) if t is None else t for t in self.template]
+        args = [next(given) if t is GIVEN else t for t in self.template]
         try:
             np.copyto(out, self.function(*args, **self.options))
         except Exception as error:  # the step itself raises it again

@@ -67,7 +67,7 @@ class Layout:
         arguments: the expressions of the arguments, in order.
         results: expressions (or numbers) with shape and type.
         writes: updates of live memory and of arguments.
-        functions: what the host nodes call: (function, arguments with None for arrays, options).
+        functions: what the host nodes call: (function, arguments with GIVEN for arrays, options).
         checks: numbers that must be finite for what follows to run.
 
     Attributes:

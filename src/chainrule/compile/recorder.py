@@ -398,7 +398,7 @@ class Recorder:
             result = np.asarray(function(*like, **options))
         inputs = [a for a in symbols if isinstance(a, Symbolic)]
         k = len(self.functions)
-        template = tuple(None if isinstance(a, Symbolic) else a for a in symbols)
+        template = tuple(native.GIVEN if isinstance(a, Symbolic) else a for a in symbols)
         self.functions.append((function, template, options))
         expr = self.graph.add(
             "host", (k, *[i.expr for i in inputs]), (), result.shape, result.dtype
