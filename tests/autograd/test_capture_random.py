@@ -5,6 +5,7 @@ CHAINRULE_LONG=1 tries two hundred of them as native code and as NumPy, instead 
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import Any
 
@@ -56,6 +57,7 @@ def recipes(draw: Any) -> dict[str, Any]:
         "clip": draw(st.sampled_from([None, None, 0.1])),
         "decay": draw(st.booleans()),
         "zero": draw(st.sampled_from(["before", "after", "never"])),
+        "penalty": draw(st.sampled_from([False, False, True])),
         "frozen": draw(st.sampled_from([None, None, 0, 1])),
     }
 
@@ -65,7 +67,7 @@ def made(recipe: dict[str, Any]) -> Any:
     dtype = np.float64 if recipe["double"] else np.float32
     layers: list[Any] = []
     widths = recipe["widths"]
-    for k, (i, o) in enumerate(zip(widths, widths[1:], strict=False)):
+    for k, (i, o) in enumerate(itertools.pairwise(widths)):
         layers += [nn.Dense(i, o, bias=recipe["bias"][k]), recipe["activations"][k]()]
         if recipe["drop"]:
             layers.append(nn.Dropout(recipe["drop"]))
@@ -82,8 +84,12 @@ def made(recipe: dict[str, Any]) -> Any:
     def step(x, y):
         if recipe["zero"] == "before":
             optimizer.zero_grad()
-        out = model(x)
+        points = cr.tensor(x, requires_grad=recipe["penalty"])
+        out = model(points)
         value = loss(out, y)
+        if recipe["penalty"]:  # the second order
+            (slope,) = cr.autograd.grad(out.sum(), [points], create_graph=True)
+            value = value + 0.1 * (slope * slope).sum(axis=-1).mean()
         if recipe["decay"]:
             value = value + 1e-3 * sum((p * p).sum() for p in model.parameters())
         value.backward()
