@@ -7,13 +7,14 @@ and optimizers whose state counts, the step itself, and the arguments of one cal
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 import chainrule as cr
 from chainrule.array.random import default_stream
+from chainrule.compile import build, native
 from chainrule.compile.kernel import Kernel
 
 Make = Callable[[], tuple[Sequence[Any], Callable[..., Any], Sequence[tuple[Any, ...]]]]
@@ -24,6 +25,21 @@ def forget_plans() -> None:
     for kernel in [o for o in gc.get_objects() if type(o) is Kernel]:
         kernel._plans.clear()
         kernel._last = None
+
+
+def build_together(makes: Iterable[Make]) -> None:
+    """Build the native code of many steps with one run of the compiler, where there is one."""
+    with native.collecting() as texts:
+        for make in makes:
+            for _ in run(make, cr.capture):
+                pass
+    forget_plans()
+    there = {**native._catalogue(), **native._known}
+    missing = sorted(texts.keys() - there.keys())
+    source = "\n".join([native.prelude(), *(texts[name] for name in missing)])
+    library = build.library(source, "kernels") if missing else None
+    if library is not None:
+        native._known.update({**there, **{name: library.address(name) for name in missing}})
 
 
 def leaves(value: Any) -> Iterator[Any]:

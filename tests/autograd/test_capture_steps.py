@@ -14,7 +14,7 @@ import pytest
 
 import chainrule as cr
 from tests_layout import Machine
-from tests_steps import assert_equal_to_eager
+from tests_steps import assert_equal_to_eager, build_together
 
 nn, ops, optim = cr.nn, cr.ops, cr.optim
 
@@ -381,9 +381,6 @@ def losses() -> Any:
     return [model, optimizer], step, [(X, Y, T, P)] * 4
 
 
-# -- second order ---------------------------------------------------------------------------------
-
-
 @case
 def gradient_penalty() -> Any:
     model = nn.Sequential(nn.Dense(6, 5), nn.SiLU(), nn.Dense(5, 5), nn.GELU(), nn.Dense(5, 1))
@@ -421,9 +418,6 @@ def the_gradient_of_an_input_outside() -> Any:
         return loss, x.grad
 
     return [model], step, [(Y,)] * 5
-
-
-# -- arguments ------------------------------------------------------------------------------------
 
 
 @case
@@ -583,7 +577,14 @@ def nothing_returned() -> Any:
     return owners, lambda x, y: [step(x, y)].clear(), batches
 
 
+@pytest.fixture(scope="module")
+def built(executor: str) -> None:
+    if executor == "native":
+        build_together(CASES.values())
+
+
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.usefixtures("built")
 def test_captured_equals_eager(name: str, executor: str) -> None:
     step = assert_equal_to_eager(CASES[name])
     programs = list(step.programs())

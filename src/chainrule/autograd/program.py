@@ -205,10 +205,11 @@ class Program:
         for leaf, grad in self.gradients:
             if leaf._grad is not grad:
                 return False
-        if structure.version != self.version:
+        version = structure.version  # another thread may change it meanwhile
+        if version != self.version:
             if not all(m.same() for m in self.modules):
                 return False
-            self.version = structure.version
+            self.version = version
         return True
 
     def prepared(self) -> bool:
