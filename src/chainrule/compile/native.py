@@ -102,7 +102,7 @@ def shipped(texts: Iterable[CText]) -> bool:
 
 @functools.cache
 def _catalogue() -> dict[str, int]:
-    return dict(getattr(build, "catalogue", dict)())
+    return dict(build.catalogue())
 
 
 def _first_product(a: Any, b: Any) -> Any:

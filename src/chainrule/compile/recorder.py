@@ -83,7 +83,6 @@ class Recorder:
         self.hosts: list[tuple[Callable[[], bool], Callable[[], None]]] = []
         self.draws: list[tuple[Any, ...]] = []
         self.functions: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
-        self._known: dict[int, Symbolic] = {}
         self._slots = 0
 
     # -- values -----------------------------------------------------------------------------------

@@ -66,7 +66,6 @@ class Compiled(Op):
         self._smooth: tuple[bool, ...] | None = None
         self._all_smooth = False
         self._keeps: dict[tuple[bool, ...], tuple[list[bool], list[bool]]] = {}
-        self._donating: dict[tuple[int, ...], Kernel] = {}
         self._clean: set[Any] = set()  # combinations of operand types that need no cast
         order = walk(program.outputs)
         self.integral = all(
@@ -145,16 +144,6 @@ class Compiled(Op):
             if m and isinstance(a, Variable) and a.requires_grad:
                 return mask
         return None
-
-    def into(self, donated: tuple[int, ...], *arrays: Any) -> Any:
-        """Run on raw arrays, of which the `donated` ones may be overwritten."""
-        kernel = self._donating.get(donated)
-        if kernel is None:
-            kernel = self._donating[donated] = Kernel(
-                self.program, self.kernel.borrow, donated, own=self.own
-            )
-        outputs = kernel(*arrays)
-        return outputs if self.many else outputs[0]
 
     def _cast(self, args: Sequence[Any], raw: list[Any]) -> list[Any] | None:
         """The operands in one floating type (see `chainrule.array.dtypes`); None: they are."""
