@@ -11,7 +11,7 @@
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.digits import load_digits
 from chainrule.data.sources import as_array
-from chainrule.data.splitting import split
+from chainrule.data.splitting import folds, split
 from chainrule.data.validate import (
     check_labels,
     check_lengths,
@@ -33,6 +33,7 @@ __all__ = [
     "check_targets",
     "check_x",
     "class_weights",
+    "folds",
     "load_digits",
     "split",
 ]
