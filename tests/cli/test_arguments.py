@@ -11,7 +11,7 @@ from .conftest import Run
     ("words", "text"),
     [
         (["trian"], "unknown command 'trian'; did you mean 'train'?"),
-        (["train", "--epoch", "3"], "unknown argument '--epoch'; did you mean '--epochs'?"),
+        (["train", "--epoch", "3"], "unknown argument '--epoch'; did you mean '--epochs'"),
         (["check", "now"], "unknown argument 'now'"),
         (["evaluate"], "the following arguments are required: MODEL"),
         (["train", "--epochs", "0"], "expected a whole number from 1, got '0'"),
@@ -23,7 +23,7 @@ from .conftest import Run
         (["train", "--hidden", "64x"], "such as 256,128, got '64x'"),
         (["train", "--hidden", "64,0"], "such as 256,128, got '64,0'"),
         (["train", "--task", "clasification"], "did you mean 'classification'?"),
-        (["train", "--class-weight", "even"], "unknown value 'even'; known: 'balanced'"),
+        (["train", "--class-weight", "even"], "unknown value 'even'; known: 'auto', 'balanced', 'none'"),
         (["train", "--activation", "rellu"], "no activation 'rellu'; did you mean 'relu'"),
         (["train", "--optimizer", "adamx"], "no optimizer 'adamx'; did you mean 'adam'"),
         (["train", "--schedule", "onecycle"], "'onecycle'; did you mean 'one_cycle'?"),

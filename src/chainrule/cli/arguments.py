@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import math
 import re
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 from chainrule._version import __version__
 from chainrule.array.errors import nearest
+from chainrule.cli.options import character, integer, one_of, train_options
 
 __all__ = ["UsageError", "parser"]
 
@@ -37,57 +36,15 @@ class _Parser(argparse.ArgumentParser):
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         # a command's own parser reports what it does not know, with its own options as hints
         found, rest = self.parse_known_args(args, namespace)
+        command = getattr(found, "parser", self)
         if rest:
-            getattr(found, "parser", self).error(f"unrecognized arguments: {' '.join(rest)}")
+            command.error(f"unrecognized arguments: {' '.join(rest)}")
+        if getattr(found, "config", None):
+            from chainrule.cli.config import read_config
+
+            command.set_defaults(**read_config(found.config, command))  # typed options win
+            found, _ = self.parse_known_args(args, namespace)
         return found
-
-
-def _integer(lowest: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = lowest - 1
-        if value < lowest:
-            raise argparse.ArgumentTypeError(f"expected a whole number from {lowest}, got {text!r}")
-        return value
-
-    return read
-
-
-def _number(low: float, high: float = math.inf, open_low: bool = False) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not (low <= value < high) or (open_low and value == low):
-            above = "above" if open_low else "from"
-            below = f" and below {high:g}" if high < math.inf else ""
-            raise argparse.ArgumentTypeError(
-                f"expected a number {above} {low:g}{below}, got {text!r}"
-            )
-        return value
-
-    return read
-
-
-def _widths(text: str) -> list[int]:
-    words = [w for w in re.split(r"[,\s]+", text.strip()) if w]
-    if any(not w.isdigit() or int(w) < 1 for w in words):
-        raise argparse.ArgumentTypeError(
-            f"expected the widths of the hidden layers, such as 256,128, got {text!r}"
-        )
-    return [int(w) for w in words]
-
-
-def _one_of(*names: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in names:
-            raise argparse.ArgumentTypeError(f"unknown value {text!r}; {nearest(text, names)}")
-        return text
-
-    return read
 
 
 def parser() -> argparse.ArgumentParser:
@@ -127,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
         sub.set_defaults(parser=sub)
         return sub
 
-    _train(add("train", "train a network on arrays, or on the digits that come along"))
+    _train(add("train", "train a network on a table, on arrays, or on digits that come along"))
     _evaluate(add("evaluate", "measure a trained model on data"))
     _predict(add("predict", "predict classes, probabilities or values"))
     _info(add("info", "say what is installed, how fast it runs, or what a model file holds"))
@@ -137,118 +94,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _train(p: argparse.ArgumentParser) -> None:
-    p.add_argument("data", nargs="?", metavar="DATA.npz", help="arrays X and y (default: digits)")
-    g = p.add_argument_group("model")
-    g.add_argument(
-        "--hidden",
-        "--hidden-sizes",
-        type=_widths,
-        metavar="N,N",
-        default=None,
-        help="widths of the hidden layers; '' for none (default 128)",
-    )
-    g.add_argument(
-        "--activation", metavar="NAME", default="relu", help="of the hidden layers (default relu)"
-    )
-    g.add_argument(
-        "--dropout",
-        type=_number(0, 1),
-        metavar="P",
-        default=0.2,
-        help="share of hidden values left out while training (default 0.2)",
-    )
-    g = p.add_argument_group("training")
-    g.add_argument(
-        "--optimizer", metavar="NAME", default="adamw", help="adamw, adam, sgd, … (default adamw)"
-    )
-    g.add_argument(
-        "--learning-rate",
-        "--lr",
-        type=_number(0, open_low=True),
-        metavar="LR",
-        help="the peak of the schedule (default 0.01 for adamw and adam, less with more than 64 "
-        "features; else the optimizer's own)",
-    )
-    g.add_argument(
-        "--weight-decay",
-        type=_number(0),
-        metavar="W",
-        help="(default the optimizer's own: 0.01 for adamw)",
-    )
-    g.add_argument(
-        "--schedule",
-        default="one_cycle",
-        metavar="NAME",
-        help="of the learning rate: one_cycle, cosine, …, none (default one_cycle)",
-    )
-    g.add_argument(
-        "--clip-norm",
-        type=_number(0, open_low=True),
-        metavar="N",
-        help="the largest norm of a gradient (default: no limit)",
-    )
-    g.add_argument("--epochs", type=_integer(1), default=20, metavar="N", help="(default 20)")
-    g.add_argument(
-        "--batch-size",
-        type=_integer(1),
-        metavar="N",
-        help="rows per step (default 32, from 10,000 rows on 128)",
-    )
-    g.add_argument(
-        "--patience",
-        type=_integer(0),
-        default=0,
-        metavar="N",
-        help="stop after so many epochs without a better validation loss (default 0: "
-        "never); the best weights are kept in any case",
-    )
-    g.add_argument(
-        "--class-weight",
-        type=_one_of("balanced"),
-        metavar="balanced",
-        help="give every class the same total weight",
-    )
-    g.add_argument(
-        "--seed",
-        type=_integer(0),
-        default=0,
-        metavar="N",
-        help="of the split, the first weights, the order and dropout (default 0)",
-    )
-    g = p.add_argument_group("data")
-    g.add_argument(
-        "--task",
-        type=_one_of("auto", "classification", "regression"),
-        default="auto",
-        metavar="TASK",
-        help="classification or regression (default: integers and text "
-        "are classes, floats are values)",
-    )
-    g.add_argument("--validation", metavar="FILE", help="validate on these X and y, no split")
-    g.add_argument("--test", metavar="FILE", help="test on these X and y, no split")
-    g.add_argument(
-        "--validation-fraction",
-        type=_number(0, 1),
-        default=0.1,
-        metavar="F",
-        help="share of the rows to validate on (default 0.1)",
-    )
-    g.add_argument(
-        "--test-fraction",
-        type=_number(0, 1),
-        default=0.2,
-        metavar="F",
-        help="share of the rows to test on (default 0.2)",
-    )
-    g = p.add_argument_group("files and output")
-    g.add_argument(
-        "-o", "--output", metavar="FILE", help="the model file (default DATA.safetensors)"
-    )
-    g.add_argument("--force", action="store_true", help="replace an existing output file")
-    g.add_argument("--checkpoint", metavar="FILE", help="write the state of training every epoch")
-    g.add_argument("--resume", metavar="FILE", help="go on from a checkpoint, bit for bit")
-    g.add_argument("--quiet", action="store_true", help="print the final results alone")
-    g.add_argument("--json", action="store_true", help="print one JSON object; the rest on stderr")
+    train_options(p)
 
     def run(arguments: argparse.Namespace) -> int:
         from chainrule.cli import train
@@ -262,10 +108,12 @@ def _evaluate(p: argparse.ArgumentParser) -> None:
     p.add_argument("model", metavar="MODEL", help="a file that chainrule train wrote")
     p.add_argument(
         "data",
-        nargs="?",
-        metavar="DATA.npz",
-        help="arrays X and y (default, for a model of the digits: their test part)",
+        nargs="*",
+        metavar="DATA",
+        help="a table with the model's columns, or an .npz with X and y "
+        "(default, for a model of the digits: their test part)",
     )
+    _reading(p)
     p.add_argument("--json", action="store_true", help="print one JSON object")
 
     def run(arguments: argparse.Namespace) -> int:
@@ -276,11 +124,29 @@ def _evaluate(p: argparse.ArgumentParser) -> None:
     p.set_defaults(run=run)
 
 
+def _reading(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--delimiter",
+        type=character,
+        metavar="C",
+        help="between the fields of a CSV (default: found)",
+    )
+    p.add_argument("--encoding", metavar="NAME", help="of a CSV (default: found)")
+
+
 def _predict(p: argparse.ArgumentParser) -> None:
     p.add_argument("model", metavar="MODEL", help="a file that chainrule train wrote")
-    p.add_argument("data", metavar="DATA", help="an .npz with X, or an .npy of rows")
     p.add_argument(
-        "-o", "--output", metavar="FILE.npy", help="write here; else print, a row a line"
+        "data",
+        nargs="+",
+        metavar="DATA",
+        help="a table of any size, an .npz with X, or an .npy of rows",
+    )
+    p.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="write here: .csv or .parquet for a table, .npy (default: print)",
     )
     p.add_argument(
         "--probabilities",
@@ -288,12 +154,20 @@ def _predict(p: argparse.ArgumentParser) -> None:
         help="of every class, in the order that chainrule info MODEL gives",
     )
     p.add_argument(
+        "--keep",
+        type=one_of("all", "id", "none"),
+        metavar="WHICH",
+        help="columns of the table to write before the predictions: all, id or none "
+        "(default: id where the model knows one, else all)",
+    )
+    p.add_argument(
         "--batch-size",
-        type=_integer(1),
+        type=integer(1),
         default=1024,
         metavar="N",
         help="rows computed at a time (default 1024)",
     )
+    _reading(p)
     p.add_argument("--force", action="store_true", help="replace an existing output file")
 
     def run(arguments: argparse.Namespace) -> int:
@@ -325,7 +199,7 @@ def _show(p: argparse.ArgumentParser) -> None:
     p.add_argument("--numpy", action="store_true", help="as calls of NumPy, not as C")
     p.add_argument("--predict", action="store_true", help="a prediction, not a training step")
     p.add_argument(
-        "--batch", type=_integer(1), default=32, metavar="N", help="rows in a batch (default 32)"
+        "--batch", type=integer(1), default=32, metavar="N", help="rows in a batch (default 32)"
     )
 
     def run(arguments: argparse.Namespace) -> int:

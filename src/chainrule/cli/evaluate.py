@@ -26,12 +26,12 @@ def run(arguments: argparse.Namespace) -> int:
     a = arguments
     pipeline = Pipeline.load(a.model)
     seen = pipeline.about.get("data", {})
-    x, y, what = _digits(seen, pipeline) if a.data is None else (*read_arrays(a.data), a.data)
+    x, y, what = _digits(seen, pipeline) if not a.data else (*read_arrays(a.data[0]), a.data[0])
     scores = np.concatenate(list(pipeline.scores(x)))
     targets = pipeline.encode(y)
     check_lengths(X=scores, y=targets)
     values = measure(pipeline, scores, targets)
-    if a.data is not None and fingerprint(x, y) == seen.get("fingerprint"):
+    if a.data and fingerprint(x, y) == seen.get("fingerprint"):
         print(
             f"chainrule: note: these are the rows the model was trained on, its "
             f"{seen['parts']['train']:,} training rows among them: the results flatter it",

@@ -16,7 +16,7 @@ from chainrule.array.errors import DataError, FileFormatError, nearest
 from chainrule.cli.arguments import UsageError
 from chainrule.serialize.atomic import atomic_write
 
-__all__ = ["check_output", "fingerprint", "read_arrays", "read_rows", "write_array"]
+__all__ = ["check_output", "fingerprint", "is_table", "read_arrays", "read_rows", "write_array"]
 
 Array = npt.NDArray[Any]
 
@@ -32,6 +32,23 @@ _UNREADABLE = (
     MemoryError,
     OverflowError,
 )
+
+
+def is_table(sources: Sequence[str], asked: bool) -> bool:
+    """Whether the data is a table, rather than arrays X and y as ``numpy.savez`` writes them.
+
+    Arguments:
+        asked: whether something was asked that only a table has, such as a target.
+    """
+    if asked or len(sources) > 1:
+        return True
+    if not sources:
+        return False
+    path = sources[0]
+    if not os.path.isfile(path):
+        return not path.lower().endswith((".npz", ".npy"))
+    with open(path, "rb") as file:
+        return not file.read(6).startswith((b"PK", b"\x93NUMPY"))
 
 
 def read_arrays(path: str, names: Sequence[str] = ("X", "y")) -> tuple[Array, ...]:

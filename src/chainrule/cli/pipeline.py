@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,15 @@ from chainrule.ops import softmax
 from chainrule.ops.standardization import mean_and_deviation
 from chainrule.serialize.model import load, read_metadata, save
 
+if TYPE_CHECKING:
+    from chainrule.data.preprocess import TablePreprocessor, Target
+
 __all__ = ["Pipeline", "Scaling", "decide_task", "read_classes", "split_rows"]
 
 Array = npt.NDArray[Any]
+
+#: What the file of a model for tables repeats of its preparation, for those who read it alone.
+_DERIVED = ("task", "input_shape", "classes", "outputs", "target_shape")
 
 _KINDS = {"b": "booleans", "i": "integers", "u": "integers", "f": "floats", "U": "text"}
 
@@ -136,6 +142,8 @@ class Pipeline:
         classes: the class of each logit, sorted; None for regression.
         outputs: the standardisation of the target, for regression.
         target_shape: of one target; ``()`` for a column of numbers.
+        preprocessor, target: for a model of tables, what makes rows of numbers of a table, and
+            targets of its columns, and back; None for a model of arrays.
         about: everything else the file tells: data, options, metrics, versions.
     """
 
@@ -145,17 +153,35 @@ class Pipeline:
     outputs: Scaling | None
     target_shape: tuple[int, ...]
     about: dict[str, Any]
+    preprocessor: TablePreprocessor | None = None
+    target: Target | None = None
+
+    @classmethod
+    def of_table(
+        cls, model: Module, preprocessor: TablePreprocessor, target: Target, about: dict[str, Any]
+    ) -> Pipeline:
+        """The pipeline of a model for tables."""
+        one = target.task in ("binary", "multiclass") and target.classes is not None
+        classes = np.asarray(target.classes) if one else None
+        shape = (preprocessor.width,)
+        return cls(model, shape, classes, None, (), about, preprocessor, target)
 
     @property
     def task(self) -> str:
+        if self.target is not None and self.target.task == "multilabel":
+            return "multilabel"
         return "regression" if self.classes is None else "classification"
 
     # -- files --------------------------------------------------------------------------------
 
     def metadata(self) -> dict[str, Any]:
         """What goes into the file beside the model."""
+        table = {}
+        if self.preprocessor is not None and self.target is not None:
+            table = {"preprocessor": self.preprocessor.to_json(), "target": self.target.to_json()}
         return {
             **self.about,
+            **table,
             "task": self.task,
             "input_shape": list(self.shape),
             "classes": None if self.classes is None else self.classes.tolist(),
@@ -177,6 +203,16 @@ class Pipeline:
                 preprocessing, as `chainrule.save` writes it.
         """
         about = read_metadata(path)
+        if "preprocessor" in about:
+            from chainrule.data.preprocess import TablePreprocessor, Target
+
+            about = {k: v for k, v in about.items() if k not in _DERIVED}
+            try:
+                preprocessor = TablePreprocessor.from_json(about.pop("preprocessor"))
+                target = Target.from_json(about.pop("target"))
+            except (KeyError, TypeError, FileFormatError) as error:
+                raise FileFormatError(f"{path}: its preparation of tables: {error}") from error
+            return cls.of_table(load(path), preprocessor, target, about)
         try:
             classes, outputs = about.pop("classes"), about.pop("outputs")
             return cls(
@@ -240,9 +276,16 @@ class Pipeline:
         shown = names if len(names) <= 12 else [*names[:10], "…", names[-1]]
         return f"{len(names)} classes: {', '.join(shown)}"
 
+    def table_scores(self, frame: Any, batch_size: int = 1024, name: str = "the table") -> Array:
+        """Scores of the rows of a table, which has the columns the model was trained on."""
+        assert self.preprocessor is not None
+        x = self.preprocessor.transform(frame)
+        return np.concatenate(list(self.scores(x, batch_size, name)))
+
     def scores(self, x: Array, batch_size: int = 1024, name: str = "X") -> Iterator[Array]:
         """Logits or standardised values, block by block; x may be a memory map."""
-        x = self.check_rows(x, name)
+        if self.preprocessor is None:
+            x = self.check_rows(x, name)
         for start in range(0, len(x), batch_size):
             block = check_x(np.asarray(x[start : start + batch_size]), name)
             with no_grad(), np.errstate(all="ignore"):

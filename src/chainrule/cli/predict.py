@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     pipeline = Pipeline.load(a.model)
     if a.probabilities and pipeline.classes is None:
         raise UsageError("--probabilities needs a classifier; this model predicts values")
-    blocks = _predictions(pipeline, read_rows(a.data), a.batch_size, a.probabilities)
+    blocks = _predictions(pipeline, read_rows(a.data[0]), a.batch_size, a.probabilities)
     if a.output is None:
         for block in blocks:
             sys.stdout.write("".join(_line(row, a.probabilities) for row in block))

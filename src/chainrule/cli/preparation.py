@@ -20,7 +20,7 @@ from chainrule.cli.files import fingerprint, read_arrays
 from chainrule.cli.pipeline import Pipeline, Scaling, decide_task, read_classes, split_rows
 from chainrule.data import as_array, check_targets, check_x, load_digits
 
-__all__ = ["DIGITS", "Parts", "precision_note", "prepare"]
+__all__ = ["DIGITS", "Parts", "precision_note", "prepare", "with_defaults"]
 
 Array = npt.NDArray[Any]
 #: Rows as they are but flattened, and encoded targets, of "train", "validation" and "test", where
@@ -34,10 +34,42 @@ DIGITS = "digits"
 _FEW_STEPS = 1000
 
 
+#: What is not asked otherwise, for arrays.
+_DEFAULTS = {
+    "hidden": [128],
+    "activation": "relu",
+    "dropout": 0.2,
+    "optimizer": "adamw",
+    "schedule": "one_cycle",
+    "epochs": 20,
+    "patience": 0,
+    "task": "auto",
+    "validation_fraction": 0.1,
+    "test_fraction": 0.2,
+}
+
+
+def with_defaults(a: argparse.Namespace) -> argparse.Namespace:
+    """The same options, those that were not given filled in."""
+    found = argparse.Namespace(**vars(a))
+    for name, value in _DEFAULTS.items():
+        if getattr(a, name) is None:
+            setattr(found, name, value)
+    if a.class_weight != "balanced":
+        found.class_weight = None
+    if a.task in ("binary", "multiclass"):
+        found.task = "classification"
+    elif a.task == "multilabel":
+        raise UsageError("--task multilabel needs a table with a column per label: --target")
+    return found
+
+
 def prepare(a: argparse.Namespace) -> tuple[Pipeline, Parts, str]:
     """Read, check, split; the network for it; and why it is of its kind."""
-    name = DIGITS if a.data is None else os.path.basename(a.data)
-    x, y = load_digits() if a.data is None else read_arrays(a.data)
+    a = with_defaults(a)
+    path = a.data[0] if a.data else None
+    name = DIGITS if path is None else os.path.basename(path)
+    x, y = load_digits() if path is None else read_arrays(path)
     x = check_x(x, "X")
     if x.ndim < 2:
         raise DataError(
@@ -52,7 +84,8 @@ def prepare(a: argparse.Namespace) -> tuple[Pipeline, Parts, str]:
         "validation": 0.0 if a.validation else a.validation_fraction,
         "test": 0.0 if a.test else a.test_fraction,
     }
-    rows = split_rows(y, fractions, a.seed, task)
+    seed = a.seed if a.split_seed is None else a.split_seed
+    rows = split_rows(y, fractions, seed, task)
     if a.patience and not (a.validation or fractions["validation"]):
         raise UsageError(
             "--patience needs validation data; give --validation-fraction or --validation"
@@ -76,7 +109,7 @@ def prepare(a: argparse.Namespace) -> tuple[Pipeline, Parts, str]:
         "rows": len(x),
         "parts": {k: len(v[0]) for k, v in parts.items()},
         "fractions": fractions,
-        "seed": a.seed,
+        "seed": seed,
         "fingerprint": fingerprint(x, y),
     }
     pipeline.about["versions"] = {
@@ -130,7 +163,7 @@ def _network(
     """From rows as they are to logits or standardised values."""
     layers: list[nn.Module] = [first] if len(shape) == 1 else [nn.Flatten(), first]
     features = math.prod(shape)
-    for width in a.hidden if a.hidden is not None else [128]:
+    for width in a.hidden:
         layers.append(nn.Dense(features, width, activation=a.activation))
         if a.dropout:
             layers.append(nn.Dropout(a.dropout))

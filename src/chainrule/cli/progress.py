@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
 from chainrule.array.errors import DataError
+from chainrule.cli.tables import field
 from chainrule.train.callbacks import Callback, Logs
+from chainrule.train.history import History
 from chainrule.train.trainer import Trainer
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "how_it_ended"]
 
 _HEADS = {"val_loss": "val loss", "val_accuracy": "val accuracy", "r2": "R²", "val_r2": "val R²"}
 
@@ -25,6 +28,7 @@ class Progress(Callback):
         columns: the measurements shown, in this order.
         epochs, steps: how long the training is, and how many updates an epoch has.
         run: what a checkpoint must agree with to be gone on from: data, options that matter.
+        lines: about how many epochs get a line of their own; the last always does.
     """
 
     def __init__(
@@ -34,9 +38,12 @@ class Progress(Callback):
         epochs: int,
         steps: int,
         run: Mapping[str, Any],
+        lines: int | None = None,
     ) -> None:
         self.out, self.columns, self.epochs, self.steps = out, columns, epochs, steps
         self.run = dict(run)
+        self.every = 1 if lines is None else -(-epochs // lines)
+        self._held: str | None = None  # the line of the last epoch, where it was not shown
         self._bar: Any = None
 
     def on_fit_start(self, trainer: Trainer) -> None:
@@ -67,9 +74,17 @@ class Progress(Callback):
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Logs) -> None:
         if self.out is not None:
             values = [f"{logs[c]:>12.4f}" if c in logs else " " * 12 for c in self.columns]
-            self._print(f"{epoch + 1:>5}  " + "  ".join(values) + f"  {logs['seconds']:>10.2f}")
+            line = f"{epoch + 1:>5}  " + "  ".join(values) + f"  {logs['seconds']:>10.2f}"
+            if epoch == 0 or (epoch + 1) % self.every == 0:
+                self._held = None
+                self._print(line)
+            else:
+                self._held = line
 
     def on_fit_end(self, trainer: Trainer) -> None:
+        if self._held is not None:
+            self._print(self._held)
+            self._held = None
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -92,3 +107,13 @@ class Progress(Callback):
                 f"the checkpoint is of another run: its {k} was {then.get(k)}, here it is "
                 f"{self.run[k]}; resume with the data and options it was started with"
             )
+
+
+def how_it_ended(history: History) -> str:
+    """How long a training took, why it ended, and which weights were kept, as a line."""
+    how = "" if history.stopped == "epochs" else f", {history.stopped}"
+    text = f"{len(history.rows)} epochs in {history.seconds:.2f} s{how}."
+    if history.best_epoch is not None:
+        value = history.rows[history.best_epoch].get("val_loss", math.nan)
+        text += f" Kept epoch {history.best_epoch + 1}, the best by validation loss, {value:.4f}."
+    return field("Trained", text)

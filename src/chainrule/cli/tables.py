@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
-__all__ = ["bytes_text", "confusion", "field", "number", "pairs", "table"]
+__all__ = ["bytes_text", "confusion", "field", "number", "pairs", "say", "table"]
 
 WIDTH = 80
 _INDENT = 11
+
+
+def say(out: TextIO | None, *lines: str) -> None:
+    """Print lines to `out` at once; None is nobody."""
+    if out is not None:
+        print(*lines, sep="\n", file=out, flush=True)
 
 
 def field(name: str, text: str) -> str:
