@@ -275,10 +275,23 @@ def _loss(name: str) -> Case:
 _LAYERS: dict[str, tuple[Callable[[], tuple[Any, ...]], tuple[int, ...]]] = {
     "Activation": (lambda: (ops.tanh,), (4, 6)),
     "Dense": (lambda: (6, 3), (4, 6)),
+    "EmbedColumns": (lambda: (8, [(3, 2), (2, 1)]), (4, 6)),
+    "Embedding": (lambda: (3, 2), (4, 6)),
     "Flatten": (tuple, (4, 2, 3)),
     "Standardize": (lambda: (_draws(1, 6)[0], np.abs(_draws(1, 6)[0]) + 0.5), (4, 6)),
     "Sequential": (lambda: (nn.Dense(6, 5, activation="gelu"), nn.Dense(5, 3)), (4, 6)),
 }
+
+_CODES = np.array([[2, 0], [0, 1], [2, 1], [1, 0]])
+
+
+def _with_codes(layer: nn.Module, x: Any) -> Any:
+    """What a layer takes: the numbers x, or codes, or both side by side."""
+    if isinstance(layer, nn.Embedding):
+        return _CODES
+    if isinstance(layer, nn.EmbedColumns):
+        return ops.concatenate([x, _CODES.astype(x.dtype)], axis=1)
+    return x
 
 
 def _layer(name: str, cls: type[nn.Module]) -> Case:
@@ -291,7 +304,7 @@ def _layer(name: str, cls: type[nn.Module]) -> Case:
         # parameters and buffers are inputs too, so that the derivatives along them are checked
         for (module, key), value in zip(places, values, strict=True):
             object.__setattr__(module, key, value)
-        return layer(x)
+        return layer(_with_codes(layer, x))
 
     def reference(x: Array, *values: Array) -> Any:
         for (module, key), value in zip(places, values, strict=True):
@@ -313,6 +326,11 @@ def _plain(layer: Any, x: Array) -> Any:
         return z if layer.activation is None else layer.activation.plain(z, **layer.options)
     if isinstance(layer, nn.Standardize):
         return (x - layer.mean) / layer.scale
+    if isinstance(layer, nn.Embedding):
+        return layer.weight[_CODES]
+    if isinstance(layer, nn.EmbedColumns):
+        vectors = [w[codes] for w, codes in zip(layer.weights, _CODES.T, strict=True)]
+        return np.concatenate([x, *vectors], axis=1)
     if isinstance(layer, nn.Activation):
         return layer.formula.plain(x, **layer.options)
     return layer(x)

@@ -16,7 +16,7 @@ import numpy as np
 from chainrule.array.abstract import AbstractArray
 from chainrule.array.dtypes import Array
 from chainrule.array.primitives import PRIMITIVES
-from chainrule.compile import native
+from chainrule.compile import lookup, native
 from chainrule.compile.expression import Expr
 from chainrule.compile.fuse import is_leaf
 from chainrule.compile.graph import Graph
@@ -464,6 +464,19 @@ class Recorder:
         """Zeros with `g` at a slice."""
         expr = self.graph.add("place", (g.expr,), (("slices", slices),), shape, g.dtype)
         return self._called(_place, (g, slices, shape), expr, shape, g.dtype)
+
+    # -- rows of tables at codes ------------------------------------------------------------------
+
+    def gather(self, x: Any, tables: Sequence[Any], kept: int = -1) -> Symbolic:
+        """Rows of tables at codes (see `chainrule.compile.lookup`)."""
+        return self.host(lookup.gather_checked, (x, *tables), {"kept": kept})
+
+    def scatter(self, g: Any, x: Any, **attrs: Any) -> Symbolic:
+        """The adjoint of `gather` for one table."""
+        return self.host(lookup.scatter, (g, x), attrs)
+
+    def codes(self, x: Symbolic, sizes: Sequence[int], kept: int = -1) -> None:
+        """A replay needs whole numbers from 0 to the size of a table - 1 here."""
 
     # -- random bits and guards -------------------------------------------------------------------
 

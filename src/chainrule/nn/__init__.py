@@ -17,6 +17,7 @@ from chainrule.nn.activation import (
 from chainrule.nn.basic import Dropout, Flatten, Identity
 from chainrule.nn.containers import ModuleDict, ModuleList, Sequential
 from chainrule.nn.dense import Dense, Linear
+from chainrule.nn.embedding import EmbedColumns, Embedding
 from chainrule.nn.module import Module
 from chainrule.nn.parameter import Parameter
 from chainrule.nn.registry import REGISTRY, build
@@ -30,6 +31,8 @@ __all__ = [
     "Activation",
     "Dense",
     "Dropout",
+    "EmbedColumns",
+    "Embedding",
     "Flatten",
     "Identity",
     "LeakyReLU",

@@ -13,6 +13,7 @@ from chainrule.array.random import Stream, use_stream
 from chainrule.nn import activation, basic
 from chainrule.nn.containers import ModuleDict, ModuleList, Sequential
 from chainrule.nn.dense import Dense
+from chainrule.nn.embedding import EmbedColumns, Embedding
 from chainrule.nn.module import Module
 from chainrule.nn.parameter import Parameter
 from chainrule.nn.standardize import Standardize
@@ -25,7 +26,7 @@ REGISTRY: dict[str, type[Module]] = {
     cls.__name__: cls
     for cls in (
         Sequential, ModuleList, ModuleDict, Dense, Standardize,
-        basic.Identity, basic.Flatten, basic.Dropout,
+        basic.Identity, basic.Flatten, basic.Dropout, Embedding, EmbedColumns,
         activation.Activation, activation.ReLU, activation.LeakyReLU, activation.ELU,
         activation.SELU, activation.GELU, activation.SiLU, activation.Tanh, activation.Sigmoid,
         activation.Softplus, activation.Softmax, activation.LogSoftmax,

@@ -58,6 +58,7 @@ from chainrule.ops.elementwise import (
     subtract,
     where,
 )
+from chainrule.ops.indexing import embed_columns, embedding
 from chainrule.ops.linear import dense, linear
 from chainrule.ops.loss import (
     binary_cross_entropy,
@@ -114,7 +115,8 @@ __all__ = [
     "abs", "add", "all", "amax", "amin", "any", "argmax", "argmin", "argsort", "astype",
     "binary_cross_entropy", "binary_cross_entropy_with_logits", "broadcast_to", "clip",
     "concat", "concatenate", "cos", "cross_entropy", "cumsum", "dense", "digamma", "divide",
-    "dropout", "einsum", "elu", "equal", "erf", "exp", "expand_dims", "expm1", "flip", "floor",
+    "dropout", "einsum", "elu", "embed_columns", "embedding", "equal", "erf", "exp", "expand_dims",
+    "expm1", "flip", "floor",
     "gelu", "greater", "greater_equal", "huber_loss", "identity", "isfinite", "isnan",
     "l1_loss", "leaky_relu", "less", "less_equal", "lgamma", "linear", "log", "log1p",
     "log_softmax", "logical_and", "logical_not", "logical_or", "logistic", "logsumexp",
