@@ -10,6 +10,7 @@
 
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.digits import load_digits
+from chainrule.data.preprocess import TablePreprocessor, Target, describe_columns
 from chainrule.data.sources import as_array
 from chainrule.data.splitting import folds, split
 from chainrule.data.validate import (
@@ -25,6 +26,8 @@ from chainrule.data.validate import (
 __all__ = [
     "Batch",
     "Batches",
+    "TablePreprocessor",
+    "Target",
     "as_array",
     "check_labels",
     "check_lengths",
@@ -33,6 +36,7 @@ __all__ = [
     "check_targets",
     "check_x",
     "class_weights",
+    "describe_columns",
     "folds",
     "load_digits",
     "split",

@@ -1,0 +1,397 @@
+"""One column of a table as features: what is learnt from training rows, and its replay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from chainrule.data.preprocess.scaling import Scaler
+from chainrule.data.preprocess.values import (
+    as_booleans,
+    as_moments,
+    as_numbers,
+    as_text,
+    family_of,
+    refuse,
+)
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["Categories", "Encoder", "Moments", "Numbers", "embedding_width"]
+
+Out = npt.NDArray[np.float32]
+
+_DAY = 86_400_000_000  # in microseconds
+
+
+class Encoder(Protocol):
+    """What the classes of this file, and `Words`, have in common."""
+
+    column: str
+    kind: str
+
+    def names(self) -> list[str]:
+        """Of the features, in order."""
+
+    def embedding(self) -> tuple[int, int] | None:
+        """Cardinality and width, if the one feature is a code to be embedded."""
+
+    def read(self, series: pl.Series) -> pl.Series:
+        """The values in the form that `write` takes; raises DataError."""
+
+    def write(self, values: pl.Series, out: Out) -> None:
+        """Fill ``(n, features)``, which holds zeros."""
+
+    def notes(self, values: pl.Series) -> list[str]:
+        """What a person should know about the values of rows that are not the training rows."""
+
+    def action(self) -> str:
+        """What is done, for people."""
+
+
+def embedding_width(cardinality: int) -> int:
+    """``min(50, round(1.6 · cardinality^0.56))``, at least 2: a rule of thumb from fastai.
+
+    >>> embedding_width(18), embedding_width(1000), embedding_width(10**6)
+    (8, 50, 50)
+    """
+    width: int = round(1.6 * float(cardinality) ** 0.56)
+    return max(2, min(50, width))
+
+
+@dataclass
+class Numbers:
+    """A numeric, boolean or ordinal column: the scaled value, and whether it was missing.
+
+    A missing value becomes `fill`, the median of training. A second feature says where values
+    were missing, if any were in training; otherwise there was nothing to learn it from, and a value
+    missing later is only filled. A column of one value and missing ones is the second feature
+    alone.
+
+    Attributes:
+        kind: booleans count as 0 and 1 and are not scaled; an ordinal value counts as its place in
+            `order`.
+        varies: there is more than one value.
+        indicator: values were missing in training.
+    """
+
+    column: str
+    kind: str
+    scaler: Scaler
+    fill: float
+    varies: bool
+    indicator: bool
+    order: list[str]
+
+    @classmethod
+    def fit(
+        cls, series: pl.Series, kind: str, form: str, order: list[str] | None = None
+    ) -> Numbers:
+        new = cls(series.name, kind, Scaler("none"), 0.0, True, False, order or [])
+        values = new.read(series)
+        if kind == "ordinal":
+            bad = values.is_null() & as_text(series).is_not_null()
+            if bad.any():
+                refuse(
+                    series,
+                    bad,
+                    "that the given order lacks",
+                    f"The order is {', '.join(map(repr, new.order))}; add what is missing in it.",
+                )
+        present = values.drop_nulls()
+        array = present.to_numpy()
+        middle = present.median()
+        assert isinstance(middle, float)
+        new.fill = middle if np.isfinite(middle) else float(np.sort(array)[len(array) // 2])
+        if kind == "boolean":
+            new.fill = float(middle >= 0.5)
+        else:
+            new.scaler = Scaler.fit(array, form)
+        new.varies = bool(array.min() < array.max())
+        new.indicator = len(present) < len(values)
+        return new
+
+    def read(self, series: pl.Series) -> pl.Series:
+        import polars as pl
+
+        if self.kind == "boolean":
+            return as_booleans(series).cast(pl.Float64)
+        if self.kind == "ordinal":
+            return as_text(series).replace_strict(
+                self.order, list(range(len(self.order))), default=None, return_dtype=pl.Float64
+            )
+        return as_numbers(series)
+
+    def names(self) -> list[str]:
+        return [self.column] * self.varies + [f"{self.column} is missing"] * self.indicator
+
+    def embedding(self) -> None:
+        return None
+
+    def write(self, values: pl.Series, out: Out) -> None:
+        if self.varies:
+            out[:, 0] = self.scaler.apply(values.fill_null(self.fill).to_numpy())
+        if self.indicator:
+            out[:, -1] = values.is_null().to_numpy()
+
+    def notes(self, values: pl.Series) -> list[str]:
+        notes = []
+        absent = values.null_count()
+        if absent and not self.indicator:
+            notes.append(
+                f"{self.column}: {_rows(absent)} without a value, where training had none; taken "
+                f"as {self._shown()}"
+                + (" (values outside the order among them)" if self.kind == "ordinal" else "")
+            )
+        if self.kind == "numeric" and self.varies:
+            z = self.scaler.exact(values.drop_nulls().to_numpy())
+            far = int((np.abs(z) > self.scaler.limit).sum())
+            if far:
+                notes.append(
+                    f"{self.column}: {_rows(far)} more than {self.scaler.limit:g} deviations from "
+                    "the training rows; taken as that far"
+                )
+        return notes
+
+    def _shown(self) -> str:
+        if self.kind == "ordinal":
+            return f"the median {self.order[round(self.fill)]!r}"
+        if self.kind == "boolean":
+            return f"the more frequent {'yes' if self.fill else 'no'}"
+        return f"the median {self.fill:g}"
+
+    def action(self) -> str:
+        way = {
+            "standard": "standardised",
+            "robust": "scaled by median and quartiles",
+            "quantile": "to normal scores",
+            "none": "as it is",
+        }[self.scaler.form]
+        if self.kind == "boolean":
+            way = "0 or 1"
+        elif self.kind == "ordinal":
+            way = f"place in an order of {len(self.order)}, {way}"
+        if not self.varies:
+            return "0 or 1: whether missing"
+        return way + (f"; missing: {self._shown()} and a 0/1 column" if self.indicator else "")
+
+    def validate(self) -> None:
+        if self.kind not in ("numeric", "boolean", "ordinal"):
+            raise ValueError(f"kind {self.kind!r} is not one of numbers")
+        if (self.kind == "ordinal") != bool(self.order) or len(set(self.order)) < len(self.order):
+            raise ValueError("the order does not belong to the kind, or names a value twice")
+        if not self.varies and not self.indicator:
+            raise ValueError("no feature is left of it")
+        if self.kind == "ordinal" and not 0 <= self.fill < len(self.order):
+            raise ValueError("the median is outside the order")
+
+
+@dataclass
+class Categories:
+    """A categorical column: one 0/1 feature per category, or a code to be embedded.
+
+    Categories of fewer than `rare` training rows share one place, which those not seen in training
+    get too; missing values have a place of their own if training had any, and that of the rare
+    ones otherwise. As 0/1 features, that shared place is there only if training had rare
+    categories; without it, a row of an unseen category is 0 in all features. As a code it is 0.
+    """
+
+    column: str
+    kind: str
+    categories: list[str]
+    merged: int
+    rare: int
+    missing: bool
+    embedded: bool
+
+    @classmethod
+    def fit(cls, series: pl.Series, rare: int, one_hot_up_to: int) -> Categories:
+        text = as_text(series)
+        counts = text.drop_nulls().value_counts(name="count")
+        kept = counts.filter(counts["count"] >= rare)[series.name].sort().to_list()
+        merged, missing = len(counts) - len(kept), text.null_count() > 0
+        return cls(
+            series.name, "categorical", kept, merged, rare, missing, len(kept) > one_hot_up_to
+        )
+
+    def read(self, series: pl.Series) -> pl.Series:
+        return as_text(series)
+
+    def codes(self, text: pl.Series) -> npt.NDArray[np.intp]:
+        """0 for rare and unseen, k for the k-th category, after them one for missing."""
+        import polars as pl
+
+        n = len(self.categories)
+        codes = text.replace_strict(
+            self.categories, list(range(1, n + 1)), default=0, return_dtype=pl.Int64
+        ).fill_null(0)
+        array: npt.NDArray[np.intp] = codes.to_numpy()
+        return np.where(text.is_null().to_numpy(), n + 1, array) if self.missing else array
+
+    def names(self) -> list[str]:
+        if self.embedded:
+            return [self.column]
+        ends = ["(rare)"] * (self.merged > 0) + ["(missing)"] * self.missing
+        return [f"{self.column}={value}" for value in [*self.categories, *ends]]
+
+    def embedding(self) -> tuple[int, int] | None:
+        if not self.embedded:
+            return None
+        cardinality = 1 + len(self.categories) + self.missing
+        return cardinality, embedding_width(cardinality)
+
+    def write(self, values: pl.Series, out: Out) -> None:
+        codes = self.codes(values)
+        if self.embedded:
+            out[:, 0] = codes
+            return
+        n = len(self.categories)
+        place = np.arange(-1, n + 1)  # of code k in the features
+        place[0] = n if self.merged else -1
+        place[-1] = n + (self.merged > 0)
+        where = place[codes]
+        rows = np.flatnonzero(where >= 0)
+        out[rows, where[rows]] = 1.0
+
+    def notes(self, values: pl.Series) -> list[str]:
+        notes = []
+        absent = values.null_count()
+        if absent and not self.missing:
+            notes.append(
+                f"{self.column}: {_rows(absent)} without a value, where training had none; "
+                "counted as a rare category"
+            )
+        if not self.merged:  # otherwise what is rare is not told from what is new
+            new = values.filter((self.codes(values) == 0) & values.is_not_null().to_numpy())
+            if len(new):
+                some = ", ".join(repr(v) for v in new.unique(maintain_order=True).head(3))
+                more = ", …" if new.n_unique() > 3 else ""
+                notes.append(
+                    f"{self.column}: {_rows(len(new))} of categories not seen in "
+                    f"training ({new.n_unique()}: {some}{more}); counted as a rare category"
+                )
+        return notes
+
+    def action(self) -> str:
+        size = self.embedding()
+        what = f"{len(self.categories)} categories"
+        if self.merged:
+            what += f" and {self.merged} of under {self.rare} rows as one"
+        if self.missing:
+            what += ", missing as one"
+        return what + (
+            f": embedding of width {size[1]}" if size else f": {len(self.names())} 0/1 columns"
+        )
+
+    def validate(self) -> None:
+        if self.kind != "categorical" or not self.categories:
+            raise ValueError("it has no categories")
+        if len(set(self.categories)) < len(self.categories):
+            raise ValueError("a category is there twice")
+        if self.merged < 0 or self.rare < 1:
+            raise ValueError("counts must not be negative")
+
+
+@dataclass
+class Moments:
+    """A date-time column: the time since the training median, scaled, and cycles where they vary.
+
+    A cycle is the sine and cosine of a place in the year (where training spans over 90 days), the
+    week, and the day. Dates and clock times are those of `zone`, if the column has one. A missing
+    value is the median and stands at the middle (0, 0) of each cycle.
+    """
+
+    column: str
+    kind: str
+    family: str
+    zone: str
+    elapsed: Numbers
+    cycles: list[str]
+
+    @classmethod
+    def fit(cls, series: pl.Series, form: str) -> Moments:
+        import polars as pl
+
+        family = family_of(series)
+        family = "dates" if family == "text" else family
+        zone = str(getattr(series.dtype, "time_zone", None) or "")
+        new = cls(series.name, "datetime", family, zone, _no_numbers(series.name), [])
+        micros = new.read(series)
+        new.elapsed = Numbers.fit(micros.cast(pl.Float64) / 1e6, "numeric", form)
+        present = micros.drop_nulls()
+        for cycle in {"dates": ("year", "week", "day"), "times": ("day",)}.get(family, ()):
+            places = _place(present, cycle)
+            if np.ptp(places) > 0 and (cycle != "year" or np.ptp(present.to_numpy()) > 90 * _DAY):
+                new.cycles.append(cycle)
+        return new
+
+    def read(self, series: pl.Series) -> pl.Series:
+        return as_moments(series, self.family, self.zone)
+
+    def names(self) -> list[str]:
+        cycles = [f"{self.column} {f} of {c}" for c in self.cycles for f in ("sin", "cos")]
+        return self.elapsed.names() + cycles
+
+    def embedding(self) -> None:
+        return None
+
+    def write(self, values: pl.Series, out: Out) -> None:
+        import polars as pl
+
+        first = len(self.elapsed.names())
+        self.elapsed.write(values.cast(pl.Float64) / 1e6, out[:, :first])
+        here = values.is_not_null().to_numpy()
+        filled = values.fill_null(0)
+        for k, cycle in enumerate(self.cycles):
+            angle = 2 * np.pi * _place(filled, cycle)
+            out[:, first + 2 * k] = np.sin(angle) * here
+            out[:, first + 2 * k + 1] = np.cos(angle) * here
+
+    def notes(self, values: pl.Series) -> list[str]:
+        import polars as pl
+
+        notes = self.elapsed.notes(values.cast(pl.Float64) / 1e6)
+        return [note.replace(self.elapsed._shown(), "the median") for note in notes]
+
+    def action(self) -> str:
+        parts = ["time since the median, scaled"] if self.elapsed.varies else []
+        if self.cycles:
+            parts.append(f"cycle of {', '.join(self.cycles)}")
+        if self.elapsed.indicator:
+            parts.append("0/1 column for missing")
+        return "; ".join(parts)
+
+    def validate(self) -> None:
+        if self.kind != "datetime" or self.family not in ("dates", "durations", "times"):
+            raise ValueError(f"{self.family!r} is no family of moments")
+        allowed = {"dates": ("year", "week", "day"), "times": ("day",)}.get(self.family, ())
+        if not set(self.cycles) <= set(allowed) or len(set(self.cycles)) < len(self.cycles):
+            raise ValueError("its cycles do not belong to it")
+        if self.elapsed.kind != "numeric":
+            raise ValueError("elapsed time is numeric")
+
+
+def _no_numbers(name: str) -> Numbers:
+    return Numbers(name, "numeric", Scaler("none"), 0.0, True, False, [])
+
+
+def _place(micros: pl.Series, cycle: str) -> Any:
+    """The place in a cycle, from 0 up to 1, of microseconds since 1970 or midnight."""
+    import polars as pl
+
+    if cycle == "year":
+        when = micros.cast(pl.Datetime("us"))
+        array: Any = when.dt.ordinal_day().to_numpy()
+        return (array - 1) / 365.25
+    array = micros.to_numpy()
+    if cycle == "week":
+        return ((array // _DAY + 3) % 7) / 7  # 1 January 1970 was a Thursday
+    return (array % _DAY) / _DAY
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'s' if count != 1 else ''}"
