@@ -12,7 +12,7 @@ from chainrule.array.errors import nearest
 
 __all__ = ["Each", "integer", "number", "one_of", "seconds", "train_options", "widths"]
 
-KINDS = ("numeric", "boolean", "categorical", "ordinal", "datetime", "text")
+KINDS = ("numeric", "boolean", "categorical", "ordinal", "datetime", "text", "identifier")
 TASKS = ("auto", "classification", "regression", "binary", "multiclass", "multilabel")
 
 
@@ -133,6 +133,21 @@ def kind(text: str) -> tuple[str, str]:
     return column, name
 
 
+def order(text: str) -> tuple[str, list[str]]:
+    """A column and its values from the lowest to the highest.
+
+    >>> order("size=S,M,L")
+    ('size', ['S', 'M', 'L'])
+    """
+    column, equals, values = text.partition("=")
+    found = [v.strip() for v in values.split(",")]
+    if not column or len(found) < 2 or "" in found or len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(
+            f"expected COLUMN=LOWEST,…,HIGHEST, such as size=S,M,L, got {text!r}"
+        )
+    return column, found
+
+
 def character(text: str) -> str:
     """A delimiter; ``tab`` and ``\\t`` are what they say.
 
@@ -177,6 +192,13 @@ def train_options(p: argparse.ArgumentParser) -> None:
         type=kind,
         metavar="COLUMN=KIND",
         help=f"take a column as {', '.join(KINDS)}",
+    )
+    g.add_argument(
+        "--order",
+        action=Each,
+        type=order,
+        metavar="COLUMN=A,B,C",
+        help="the values of an ordinal column, from the lowest to the highest",
     )
     g.add_argument("--drop", action=Each, metavar="COLUMN", help="leave a column out")
     g.add_argument(
