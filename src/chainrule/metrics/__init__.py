@@ -11,6 +11,11 @@ values batch by batch, and :func:`get` finds a metric by name for training.
 from __future__ import annotations
 
 from chainrule.metrics._input import UndefinedMetricWarning
+from chainrule.metrics.calibration import (
+    brier_score_loss,
+    calibration_curve,
+    expected_calibration_error,
+)
 from chainrule.metrics.classification import (
     accuracy_score,
     balanced_accuracy_score,
@@ -21,7 +26,14 @@ from chainrule.metrics.classification import (
     precision_score,
     recall_score,
 )
+from chainrule.metrics.intervals import bootstrap_interval, proportion_interval
 from chainrule.metrics.probability import log_loss
+from chainrule.metrics.ranking import (
+    average_precision_score,
+    precision_recall_curve,
+    roc_auc_score,
+    roc_curve,
+)
 from chainrule.metrics.registry import get
 from chainrule.metrics.regression import (
     R2,
@@ -52,16 +64,25 @@ __all__ = [
     "Recall",
     "UndefinedMetricWarning",
     "accuracy_score",
+    "average_precision_score",
     "balanced_accuracy_score",
+    "bootstrap_interval",
+    "brier_score_loss",
+    "calibration_curve",
     "confusion_matrix",
+    "expected_calibration_error",
     "f1_score",
     "get",
     "log_loss",
     "mean_absolute_error",
     "mean_squared_error",
     "multilabel_confusion_matrix",
+    "precision_recall_curve",
     "precision_recall_fscore_support",
     "precision_score",
+    "proportion_interval",
     "r2_score",
     "recall_score",
+    "roc_auc_score",
+    "roc_curve",
 ]

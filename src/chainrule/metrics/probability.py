@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from chainrule.array.errors import DataError, ShapeError
 from chainrule.metrics._input import as_array, as_label_list, as_labels, as_weight, same_type
 
-__all__ = ["log_loss"]
+__all__ = ["columns_of", "log_loss", "log_losses", "read_probabilities"]
 
 Array = NDArray[Any]
 
@@ -44,22 +44,48 @@ def log_loss(
     >>> log_loss([0, 1], [0.5, 0.5], normalize=False) == 2 * math.log(2)
     True
     """
+    losses = log_losses(y_true, y_proba, labels=labels)
+    weight = as_weight(sample_weight, len(losses))
+    total = float(weight @ losses)
+    return total / float(weight.sum()) if normalize else total
+
+
+def log_losses(
+    y_true: ArrayLike, y_proba: ArrayLike, *, labels: ArrayLike | None = None
+) -> NDArray[np.float64]:
+    """(N,) the negative log-likelihood ``-log p(y)`` of each row, whose mean is :func:`log_loss`.
+
+    The arguments are those of :func:`log_loss`. The rows where it is largest are the ones that the
+    model was most surprised by.
+
+    >>> log_losses([0, 1], [0.5, 0.25], labels=[0, 1]).round(4)
+    array([0.6931, 1.3863])
+    """
+    p, true = read_probabilities(y_true, y_proba)
+    if true.ndim == 2:
+        logs = np.where(true, _clipped_log(p), 0.0).sum(axis=1)
+    else:
+        logs = _clipped_log(p[np.arange(len(p)), columns_of(true, p.shape[1], labels)])
+    return 0.0 - logs
+
+
+def read_probabilities(y_true: ArrayLike, y_proba: ArrayLike) -> tuple[Array, Array]:
+    """Checked (N, K) probabilities, a single column completed to two, and the labels as read.
+
+    >>> p, true = read_probabilities(["ham", "spam"], [0.25, 0.5])
+    >>> p, true.shape
+    (array([[0.75, 0.25],
+           [0.5 , 0.5 ]]), (2,))
+    """
     p = _probabilities(y_proba)
     true = as_labels("y_true", y_true)
     if len(true) != len(p):
         raise ShapeError(f"y_true has {len(true)} samples, y_proba has {len(p)}: they must agree")
     if len(true) == 0:
         raise DataError("y_true and y_proba are empty; one sample is needed")
-    weight = as_weight(sample_weight, len(true))
-    if true.ndim == 2:
-        if true.shape != p.shape:
-            raise ShapeError(f"y_true {true.shape} and y_proba {p.shape} have different columns")
-        logs = np.where(true, _clipped_log(p), 0.0).sum(axis=1)
-    else:
-        columns = _columns(true, p.shape[1], labels)
-        logs = _clipped_log(p[np.arange(len(p)), columns])
-    total = -float(weight @ logs)
-    return total / float(weight.sum()) if normalize else total
+    if true.ndim == 2 and true.shape != p.shape:
+        raise ShapeError(f"y_true {true.shape} and y_proba {p.shape} have different columns")
+    return p, true
 
 
 def _probabilities(y_proba: ArrayLike) -> Array:
@@ -92,8 +118,12 @@ def _probabilities(y_proba: ArrayLike) -> Array:
     return p
 
 
-def _columns(true: Array, n: int, labels: ArrayLike | None) -> Array:
-    """(N,) the column of y_proba that belongs to each true label."""
+def columns_of(true: Array, n: int, labels: ArrayLike | None) -> Array:
+    """(N,) the column of y_proba, of n, that belongs to each true label.
+
+    >>> columns_of(np.array(["b", "a"]), 3, ["a", "b", "c"])
+    array([1, 0])
+    """
     if labels is None:
         known = np.unique(true)
         if len(known) == 1:
