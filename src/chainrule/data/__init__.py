@@ -11,8 +11,10 @@
 from chainrule.data.batches import Batch, Batches
 from chainrule.data.digits import load_digits
 from chainrule.data.preprocess import TablePreprocessor, Target, describe_columns
+from chainrule.data.reading import read_table, scan_table, stray_values
 from chainrule.data.sources import as_array
 from chainrule.data.splitting import folds, split
+from chainrule.data.table_files import table_files
 from chainrule.data.validate import (
     check_labels,
     check_lengths,
@@ -39,5 +41,9 @@ __all__ = [
     "describe_columns",
     "folds",
     "load_digits",
+    "read_table",
+    "scan_table",
     "split",
+    "stray_values",
+    "table_files",
 ]
