@@ -25,6 +25,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Carry the command out; the exit code."""
     a = arguments
     pipeline = Pipeline.load(a.model)
+    if pipeline.preprocessor is not None:
+        from chainrule.cli import evaluate_table
+
+        return evaluate_table.run(a, pipeline)
+    if len(a.data) > 1:
+        raise UsageError("the model is one of arrays; give one .npz with X and y")
     seen = pipeline.about.get("data", {})
     x, y, what = _digits(seen, pipeline) if not a.data else (*read_arrays(a.data[0]), a.data[0])
     scores = np.concatenate(list(pipeline.scores(x)))

@@ -101,13 +101,40 @@ def _file(path: str) -> list[str]:
     user = file.metadata.get("user")
     about: dict[str, Any] = user if isinstance(user, dict) and "input_shape" in user else {}
     if about:
-        lines += _about(about)
+        lines += _about_table(path, about) if "preprocessor" in about else _about(about)
     if not isinstance(file.metadata.get("architecture"), dict):
         return [*lines, field("Model", "values alone; build the model and load into it")]
     lines += ["", load(path).summary(about.get("input_shape"))]
     if isinstance(about.get("metrics"), dict):
         lines += _results(about["metrics"])
     return lines
+
+
+def _about_table(path: str, about: dict[str, Any]) -> list[str]:
+    """The task, the columns as they were in training, how the model came about."""
+    from chainrule.cli.pipeline import Pipeline
+    from chainrule.cli.report import lines as drawn
+    from chainrule.cli.results import column_plan
+
+    pipeline = Pipeline.load(path)
+    target, preprocessor = pipeline.target, pipeline.preprocessor
+    assert target is not None
+    assert preprocessor is not None
+    task = f"{target.task}: predicts {', '.join(target.names)}"
+    if target.classes is not None and target.task != "multilabel":
+        names = [str(c) for c in target.classes]
+        shown = names if len(names) <= 40 else [*names[:39], "…", names[-1]]
+        task += f", one of {len(names)} classes: {', '.join(shown)}"
+    lines = [field("Task", task)]
+    ids = about.get("data", {}).get("ids")
+    lines += [field("Id", f"{', '.join(ids)}, kept beside predictions")] if ids else []
+    if about.get("decision"):
+        weights = ", ".join(f"{w:.3g}" for w in about["decision"])
+        text = f"the class with the largest probability times its weight: {weights}"
+        lines.append(field("Decision", text))
+    lines += _history(about)
+    lines += ["", "The columns, as they were in the training rows", ""]
+    return [*lines, *(line for b in column_plan(preprocessor.columns) for line in drawn(b))]
 
 
 def _checkpoint(file: Container) -> list[str]:
@@ -138,6 +165,12 @@ def _about(about: dict[str, Any]) -> list[str]:
     if isinstance(about.get("outputs"), dict):
         text = "standardised values; predict undoes that, with the mean and scale in this file"
         lines.append(field("Output", text))
+    return [*lines, *_history(about)]
+
+
+def _history(about: dict[str, Any]) -> list[str]:
+    """The data, the training and the versions that a model came from."""
+    lines = []
     data = about.get("data")
     if isinstance(data, dict):
         parts = ", ".join(f"{v:,} to {_VERBS.get(k, k)}" for k, v in data["parts"].items())
@@ -159,13 +192,30 @@ def _about(about: dict[str, Any]) -> list[str]:
 
 
 _VERBS = {"train": "train", "validation": "validate", "test": "test"}
-_SHOWN = ("optimizer", "learning_rate", "weight_decay", "schedule", "batch_size", "seed")
+_SHOWN = (
+    "hidden",
+    "activation",
+    "dropout",
+    "optimizer",
+    "learning_rate",
+    "weight_decay",
+    "schedule",
+    "batch_size",
+    "seed",
+)
 
 
 def _results(results: dict[str, Any]) -> list[str]:
     lines: list[str] = []
     for part, values in results.items():
-        if "rows" in values:
+        if "metrics" in values:
+            from chainrule.cli.report import lines as drawn
+            from chainrule.cli.results import classes, measures
+
+            lines += ["", f"On the {values['rows']:,} {part} rows"]
+            for block in (*measures(values), *classes(values)):
+                lines += ["", *drawn(block)]
+        elif "rows" in values:
             lines += ["", f"On the {part} rows", *report(values, classes=False)]
         else:
             shown = ", ".join(f"{k} {number(v)}" for k, v in values.items())

@@ -139,7 +139,7 @@ def order(text: str) -> tuple[str, list[str]]:
     >>> order("size=S,M,L")
     ('size', ['S', 'M', 'L'])
     """
-    column, equals, values = text.partition("=")
+    column, _, values = text.partition("=")
     found = [v.strip() for v in values.split(",")]
     if not column or len(found) < 2 or "" in found or len(set(found)) < len(found):
         raise argparse.ArgumentTypeError(
@@ -285,9 +285,9 @@ def train_options(p: argparse.ArgumentParser) -> None:
     )
     g.add_argument(
         "--clip-norm",
-        type=number(0, open_low=True),
+        type=number(0),
         metavar="N",
-        help="the largest norm of a gradient (default: no limit)",
+        help="the largest norm of a gradient; 0: no limit (default: 1 for a table)",
     )
     g.add_argument(
         "--epochs",
@@ -307,8 +307,15 @@ def train_options(p: argparse.ArgumentParser) -> None:
         "--class-weight",
         type=one_of("auto", "balanced", "none"),
         metavar="HOW",
-        help="balanced gives every class the same total weight; auto (the default for a table) "
-        "does so where classes are far from equal; none",
+        help="auto: where classes are far from equally frequent, a rare one is predicted from a "
+        "lower probability on (the default for a table); balanced: classes weigh the same in "
+        "training; none",
+    )
+    g.add_argument(
+        "--label-smoothing",
+        type=number(0, 1),
+        metavar="P",
+        help="share of the truth that is spread over all classes (default 0)",
     )
     g.add_argument(
         "--time-limit",

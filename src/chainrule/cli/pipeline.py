@@ -282,6 +282,12 @@ class Pipeline:
         x = self.preprocessor.transform(frame)
         return np.concatenate(list(self.scores(x, batch_size, name)))
 
+    def decide_table(self, scores: Array) -> Any:
+        """Predictions as a polars frame, from scores of rows of a table."""
+        assert self.target is not None
+        weights = self.about.get("decision")
+        return self.target.decode(scores if weights is None else scores + np.log(weights))
+
     def scores(self, x: Array, batch_size: int = 1024, name: str = "X") -> Iterator[Array]:
         """Logits or standardised values, block by block; x may be a memory map."""
         if self.preprocessor is None:

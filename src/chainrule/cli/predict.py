@@ -22,13 +22,19 @@ Array = npt.NDArray[Any]
 def run(arguments: argparse.Namespace) -> int:
     """Carry the command out; the exit code."""
     a = arguments
+    pipeline = Pipeline.load(a.model)
+    if pipeline.preprocessor is not None:
+        from chainrule.cli import predict_table
+
+        return predict_table.run(a, pipeline)
+    if a.keep is not None or len(a.data) > 1:
+        raise UsageError("the model is one of arrays; give one .npz or .npy, without --keep")
     if a.output:
         if not a.output.endswith(".npy"):
             raise UsageError(
                 f"-o {a.output}: predictions are written as .npy; name it {a.output}.npy"
             )
         check_output(a.output, replace=a.force)
-    pipeline = Pipeline.load(a.model)
     if a.probabilities and pipeline.classes is None:
         raise UsageError("--probabilities needs a classifier; this model predicts values")
     blocks = _predictions(pipeline, read_rows(a.data[0]), a.batch_size, a.probabilities)

@@ -34,7 +34,10 @@ _ADAM_RATE, _FEW_FEATURES = 0.01, 64
 _MANY_ROWS = 10_000
 
 #: Options that only a table has a meaning for; a target makes a table of any file.
-_OF_TABLES = ("kind", "drop", "id", "group", "time", "cv", "seeds", "search", "scaling")
+_OF_TABLES = (
+    "kind", "order", "drop", "id", "group", "time", "scaling", "label_smoothing",
+    "cv", "seeds", "search", "compare", "plots",
+)  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -45,10 +48,11 @@ def run(arguments: argparse.Namespace) -> int:
         from chainrule.cli import train_table
 
         return train_table.run(a)
-    for name in (*_OF_TABLES, "compare", "plots"):
+    for name in _OF_TABLES:
         if getattr(a, name):
+            option = name.replace("_", "-")
             raise UsageError(
-                f"--{name} is for tables; name the column to predict with --target, as in "
+                f"--{option} is for tables; name the column to predict with --target, as in "
                 "chainrule train data.csv --target price"
             )
     return _train_arrays(with_defaults(a))
@@ -73,7 +77,7 @@ def _train_arrays(a: argparse.Namespace) -> int:
         "schedule": a.schedule,
         "batch_size": a.batch_size or (32 if len(parts["train"][0]) < _MANY_ROWS else 128),
         "epochs": a.epochs,
-        "clip_norm": a.clip_norm,
+        "clip_norm": a.clip_norm or None,
         "patience": a.patience,
         "class_weight": a.class_weight,
         "seed": a.seed,
