@@ -61,9 +61,14 @@ def _table(console: Any, block: report.Table) -> None:
     from rich.text import Text
 
     rows = [[report.clean(cell) for cell in row] for row in block.rows]
-    # rich pads a cell by one column on either side, and shows what fits as it is
-    widths = report.fitted([block.head, *rows], block.align, console.width - 2)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=True, show_edge=False, header_style="bold")
+    widths = report.fitted([block.head, *rows], block.align, console.width)
+    table = Table(
+        box=box.SIMPLE_HEAD,  # one column between cells is its own, so a padding of one makes two
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+        header_style="bold",
+    )
     for head, align, width in zip(block.head, block.align, widths, strict=True):
         table.add_column(
             Text(head),

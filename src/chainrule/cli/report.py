@@ -126,15 +126,17 @@ class Report:
             fancy = terminal and os.environ.get("TERM", "") not in ("dumb", "unknown")
         self.width = width or (_terminal_width() if terminal else _PLAIN)
         self.console = _console(out, self.width) if fancy and out is not None else None
-        self._begun = False
+        self._last: Block | None = None
 
     def show(self, *blocks: Block) -> None:
         """Draw the blocks below what was drawn before."""
         for block in blocks:
             if self.out is None:
                 return
-            apart = self._begun and isinstance(block, Title | Table | Matrix)
-            self._begun = True
+            apart = isinstance(self._last, Table | Matrix) or (
+                self._last is not None and isinstance(block, Title | Table | Matrix)
+            )
+            self._last = block
             if self.console is not None:
                 from chainrule.cli import fancy
 

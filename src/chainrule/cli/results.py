@@ -119,10 +119,12 @@ def results(found: dict[str, Any], title: str = "Test", detail: str = "") -> lis
 def measures(found: dict[str, Any]) -> list[Block]:
     """The metrics, each with its interval, beside the baseline and the peers."""
     peers = list(dict.fromkeys(p for m in found["metrics"].values() for p in m["peers"]))
-    head = ["", "model", f"{found['level'] * 100:g} % interval", "baseline", *peers]
+    head = ["", "model", f"{found['level'] * 100:g}% interval", "baseline", *peers]
+    places_ = [decimals(m["low"], m["high"], m["value"]) for m in found["metrics"].values()]
+    if found["task"] != "regression":  # all between 0 and about 1: a column reads best in one form
+        places_ = [max(places_)] * len(places_)
     rows = []
-    for m in found["metrics"].values():
-        places = decimals(m["low"], m["high"], m["value"])
+    for m, places in zip(found["metrics"].values(), places_, strict=True):
         interval = "–"
         if m["low"] is not None and m["high"] is not None:
             interval = f"{fixed(m['low'], places)} to {fixed(m['high'], places)}"
@@ -191,7 +193,7 @@ def calibration(found: dict[str, Any]) -> list[Block]:
         f"{about['accuracy']:.1%}; expected calibration error {_short(about['ece'])}, "
         f"Brier score {_short(about['brier'])}"
     )
-    return [Title("Calibrated", text)]
+    return [Fields([("Calibrated", text)])]
 
 
 def worst_rows(found: dict[str, Any], shown: int = 10) -> list[Block]:
@@ -301,13 +303,13 @@ def percent(value: float | None) -> str:
     """A probability for people; what is not certain is never shown as certain.
 
     >>> percent(0.973), percent(0.99999), percent(1.0), percent(0.0004)
-    ('97.3 %', '>99.9 %', '100 %', '<0.1 %')
+    ('97.3%', '>99.9%', '100%', '<0.1%')
     """
     if value is None:
         return "–"
     if value in (0.0, 1.0):
-        return f"{value:.0%}".replace("%", " %")
-    return ">99.9 %" if value > 0.9995 else "<0.1 %" if value < 0.0005 else f"{value * 100:.1f} %"
+        return f"{value:.0%}"
+    return ">99.9%" if value > 0.9995 else "<0.1%" if value < 0.0005 else f"{value:.1%}"
 
 
 def _short(value: Any) -> str:

@@ -86,8 +86,12 @@ def confusion(matrix: Any, names: Sequence[str]) -> list[str]:
     dog    1   4
     """
     rows = [[int(v) for v in row] for row in matrix]
-    cell = max(max(len(str(v)) for row in rows for v in row), min(6, max(map(len, names)))) + 1
     stub = min(20, max(map(len, names)))
+    for longest in (16, 6):  # of a name above its column
+        digits = max(len(str(v)) for row in rows for v in row)
+        cell = max(digits, min(longest, max(map(len, names)))) + 1
+        if stub + cell * len(names) <= WIDTH:
+            break
     if stub + cell * len(names) <= WIDTH:
         lines = [" " * stub + "".join(f"{n[: cell - 1]:>{cell}}" for n in names)]
         lines += [

@@ -61,7 +61,7 @@ def permutation_importance(
     ...     return float((x[:, 0] == rows % 2).mean())
     >>> for found in permutation_importance(accuracy, x, {"parity": [0], "constant": [1]}):
     ...     print(f"{found.column}: {found.mean:.1f}")
-    parity: 0.4
+    parity: 0.3
     constant: 0.0
     """
     if len(x) == 0 or repeats < 1 or rows < 1:
