@@ -40,7 +40,7 @@ def read_columnar(path: str, kind: str, columns: Sequence[str] | None, rows: int
         if kind == "parquet":
             frame = pl.read_parquet(path, columns=names, n_rows=rows, glob=False)
         elif kind == "arrow":
-            frame = pl.read_ipc(path, columns=names, n_rows=rows, memory_map=False)
+            frame = pl.read_ipc(path, columns=names, n_rows=rows)
         else:
             frame = pl.read_ipc_stream(path, columns=names, n_rows=rows)
         return conform(frame.select(names), path)

@@ -15,8 +15,6 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
 
-import numpy as np
-
 from chainrule.array.errors import DataError, FileFormatError, nearest
 from chainrule.data.table_files import check_columns, guarded, load_polars, open_bytes
 
@@ -80,7 +78,11 @@ class CsvFile:
     # -- the header ------------------------------------------------------------------------------
 
     def _read_header(self, delimiter: str | None) -> None:
-        first = next(self._chunks(), b"")
+        first = b""
+        for data in self._chunks():
+            first += data
+            if len(first) >= _SAMPLE:
+                break
         text = first.decode()
         skipped = re.match(r"(?:[ \t]*\n)*", text).end()  # type: ignore[union-attr]
         given = re.match(r"sep=([^\n])\n", text[skipped:])  # as Excel writes and reads
@@ -94,16 +96,13 @@ class CsvFile:
             )
         self.delimiter = delimiter or _detect(self.path, body[:_SAMPLE], len(text) > _SAMPLE)
         line = text.count("\n", 0, skipped) + 1
-        records = self._records(_lines([body.encode()]), line)
-        start, names = next(records)
-        read = self._consumed
-        after = next(records, None) if len(body) < CHUNK // 2 else None
-        self.names = self._check_names(names, start, after[1] if after else None)
-        lines = list(islice(_lines([body.encode()]), read - line + 1))
+        start, names = next(self._records(_lines([body.encode()]), line))
+        self.names = self._check_names(names, start)
+        lines = list(islice(_lines([body.encode()]), self._consumed - line + 1))
         self._skip = len(text[:skipped].encode()) + sum(len(part.encode()) for part in lines)
         self._start = line + len(lines)
 
-    def _check_names(self, raw: list[str], line: int, row: list[str] | None) -> list[str]:
+    def _check_names(self, raw: list[str], line: int) -> list[str]:
         names = [name.strip() for name in raw]
         where = f"{self.path}, line {line}"
         numbers = [name for name in names if _is_number(name)]
@@ -147,34 +146,30 @@ class CsvFile:
     def _chunks(self) -> Iterator[bytes]:
         """The text as UTF-8 with ``\\n`` at the end of lines, some megabytes at a time."""
         carried = b""
-        line = 1
+        done = 0
         with open_bytes(self.path) as file:
             for data in self._decoded(file):
                 data = carried + data
                 carried = b""
                 if b"\0" in data:
-                    at = data.index(b"\0")
-                    raise FileFormatError(
-                        f"{self.path}, line {line + data.count(10, 0, at)}: a NUL byte, so this "
-                        f"is no text but a binary file{_utf16_hint(data, self.encoding)}"
-                    )
+                    raise self._binary(data, done + data.index(b"\0"))
+                done += len(data)
                 if b"\r" in data:
                     if data.endswith(b"\r"):  # its \n may be the first byte of what follows
                         data, carried = data[:-1], b"\r"
                     data = data.replace(b"\r\n", b"\n")
                     if self._bare_cr:
                         data = data.replace(b"\r", b"\n")
-                line += data.count(b"\n")
                 if data:
                     yield data
         if carried:
             yield b"\n"
 
     def _decoded(self, file: Any) -> Iterator[bytes]:
-        if self.encoding not in ("utf-8", "ascii"):
+        if self.encoding != "utf-8":
             yield from self._recoded(file)
             return
-        rest, offset, line = b"", 0, 1
+        rest, offset = b"", 0
         while True:
             with guarded(self.path):
                 data = file.read(CHUNK)
@@ -188,11 +183,10 @@ class CsvFile:
                 try:
                     used = codecs.utf_8_decode(data, "strict", last)[1]
                 except UnicodeDecodeError as error:
-                    raise self._not_text(data, error.start, offset, line) from None
+                    raise self._not_text(data, error, offset) from None
             rest = data[used:]
             data = data[:used]
             offset += used
-            line += data.count(b"\n")
             if data:
                 yield data
             if last:
@@ -200,7 +194,7 @@ class CsvFile:
 
     def _recoded(self, file: Any) -> Iterator[bytes]:
         decoder = codecs.getincrementaldecoder(self.encoding)()
-        offset, line, data = 0, 1, b"-"
+        offset, data = 0, b"-"
         while data:
             with guarded(self.path):
                 data = file.read(CHUNK)
@@ -210,24 +204,48 @@ class CsvFile:
                     text = text.removeprefix("\ufeff")
                 yield text.encode()
             except UnicodeError as error:
-                at = offset + getattr(error, "start", 0)
+                at = offset - len(decoder.getstate()[0]) + getattr(error, "start", 0)
                 raise FileFormatError(
-                    f"{self.path}, after line {line}, near byte {at}: this is not text in "
-                    f"{self.encoding} ({error}); name the encoding it has, or leave it out"
+                    f"{self.path}, line {self._line_at(at)}, byte {at}: this is not text in "
+                    f"{self.encoding} ({error}); give the encoding it has"
                 ) from None
             offset += len(data)
-            line += text.count("\n")
 
-    def _not_text(self, data: bytes, at: int, offset: int, line: int) -> FileFormatError:
+    def _binary(self, data: bytes, at: int) -> FileFormatError:
+        """What has bytes that no text has."""
+        why = "a binary file, no text; expected CSV, Parquet, Arrow or .npz"
+        for name, zeros in (("utf-16-le", data[1:2000:2]), ("utf-16-be", data[:2000:2])):
+            if self.encoding == "utf-8" and zeros.count(0) > len(zeros) // 2:
+                why = f"it seems to be UTF-16 without its mark, give --encoding {name} "
+                why += f"(encoding={name!r})"
+        line = self._line_at(at)
+        return FileFormatError(f"{self.path}, line {line}, byte {at}: a control character; {why}")
+
+    def _line_at(self, offset: int) -> int:
+        """The line that a byte of the file is in: what came before is counted only now."""
+        line = 1
+        with open_bytes(self.path) as file:
+            while offset > 0 and (data := file.read(min(CHUNK, offset))):
+                line += data.count(b"\r" if self._bare_cr else b"\n")
+                offset -= len(data)
+        return line
+
+    def _not_text(self, data: bytes, error: UnicodeDecodeError, offset: int) -> FileFormatError:
+        at = error.start
         byte = data[at]
+        near = data[max(0, at - 500) : at + 500]
+        if sum(c < 32 and c not in b"\t\n\r\f\v" for c in near) > len(near) // 20:
+            return self._binary(near, offset + at)
         guess = "cp1252" if 0x80 <= byte < 0xA0 else "latin-1"
         begin = max(data.rfind(b"\n", 0, at), data.rfind(self._mark, 0, at), at - 20) + 1
         word = re.split(rb"[\r\n" + re.escape(self._mark) + rb"]", data[begin : at + 20])[0]
         shown = word.decode("cp1252", "replace").strip()
+        where = f"{self.path}, line {self._line_at(offset + at)}, byte {offset + at}"
+        if error.reason == "unexpected end of data":
+            return FileFormatError(f"{where}: the file ends within a character; it is cut off")
         return FileFormatError(
-            f"{self.path}, line {line + data.count(10, 0, at)}, byte {offset + at}: 0x{byte:02x} "
-            f"is not UTF-8; the text seems to be in another encoding, give --encoding {guess} "
-            f"(encoding={guess!r}), with which it reads {shown!r}"
+            f"{where}: 0x{byte:02x} is not UTF-8; the text seems to be in another encoding, give "
+            f"--encoding {guess} (encoding={guess!r}), with which it reads {shown!r}"
         )
 
     @property
@@ -406,9 +424,9 @@ class CsvFile:
         column = at - text.rfind("\n", 0, at)
         shown = text[at : at + 30].split("\n")[0]
         return DataError(
-            f"{self.path}, line {line}, column {column}: the quote that opens here is not closed "
-            f"before a {self._delimiter_name} or the end of a line ({shown!r}); close it, and "
-            f'write a quote inside quotes twice ("")'
+            f"{self.path}, line {line}, column {column}: the quote that opens here is not closed, "
+            f"or more text follows where it closes ({shown!r}); close it before the "
+            f'{self._delimiter_name} or the end of the line, and write a quote inside twice ("")'
         )
 
 
@@ -436,10 +454,8 @@ def _last_end(data: bytes) -> int:
 
 
 def _outside(data: bytes, mark: bytes) -> int:
-    """How many delimiters stand outside quotes."""
-    text = np.frombuffer(data, np.uint8)
-    inside = np.logical_xor.accumulate(text == ord('"'))
-    return int(np.count_nonzero((text == ord(mark)) & ~inside))
+    """How many delimiters stand outside quotes: in every other part between them."""
+    return b"".join(data.split(b'"')[::2]).count(mark)
 
 
 def _is_number(text: str) -> bool:
@@ -463,15 +479,6 @@ def _check_encoding(name: str) -> str:
     if found.name == "utf-8-sig":
         return "utf-8"
     return found.name
-
-
-def _utf16_hint(data: bytes, encoding: str) -> str:
-    sample = data[:2000]
-    if encoding == "utf-8" and sample[1::2].count(0) > len(sample) // 3:
-        return ", or UTF-16 without a mark: give --encoding utf-16-le (encoding='utf-16-le')"
-    if encoding == "utf-8" and sample[::2].count(0) > len(sample) // 3:
-        return ", or UTF-16 without a mark: give --encoding utf-16-be (encoding='utf-16-be')"
-    return ""
 
 
 def _detect(path: str, text: str, cut: bool) -> str:

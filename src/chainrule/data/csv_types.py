@@ -268,7 +268,7 @@ def typed(
     for name in names:
         dtype = _dtype(pl, columns[name].kind)
         parts = [part if part.dtype == dtype else part.cast(dtype) for part in pieces.pop(name)]
-        whole.append(pl.concat(parts, rechunk=True))  # column by column: one of them twice at most
+        whole.append(pl.concat(parts, rechunk=False))  # in pieces, or memory would hold it twice
     return pl.DataFrame(whole)
 
 

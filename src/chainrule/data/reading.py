@@ -77,13 +77,15 @@ def read_table(
     if rows is not None and rows < 1:
         raise DataError(f"rows is the number of rows to read, at least 1; got {rows}")
     pl = load_polars()
+    frame: polars.DataFrame
     paths = table_files(source)
     kinds = [kind_of(path) for path in paths]
     names: list[str] | None = None if columns is None else _distinct(columns)
     if all(kind == "csv" for kind in kinds):
         files = [CsvFile(path, delimiter=delimiter, encoding=encoding) for path in paths]
         names = names or _common_names([(file.path, file.names) for file in files])
-        return typed(_all_blocks(files, rows), names, commas=_commas(files))
+        frame = typed(_all_blocks(files, rows), names, commas=_commas(files))
+        return frame
     if len(paths) > 1:
         there = [
             (path, _names(path, kind, delimiter, encoding))
@@ -103,7 +105,8 @@ def read_table(
         if not frame.height:
             raise DataError(f"{path} has no rows; expected one row per sample")
         frames.append(frame)
-    return pl.concat(_same_types(pl, paths, frames), rechunk=True)
+    frame = pl.concat(_same_types(pl, paths, frames), rechunk=False)
+    return frame
 
 
 def scan_table(

@@ -123,7 +123,8 @@ def _in_folder(folder: str) -> str:
     tables = sorted(name for name in os.listdir(folder) if name.lower().endswith(_ENDINGS))
     if not tables:
         return f"there is no table in it; name {_TABLES}"
-    ending = os.path.splitext(tables[0])[1]
+    endings = [os.path.splitext(name)[1] for name in tables]
+    ending = max(endings, key=endings.count)
     pattern = os.path.join(folder, f"*{ending}")
     return f"name a file in it ({_listed(tables)}), or all of one kind: '{pattern}'"
 
