@@ -1,0 +1,219 @@
+"""Speed and memory on a million rows of 30 columns: `python benchmarks/tables.py --million`.
+
+Speed: one pass over the rows, `Trainer.fit` beside scikit-learn's `MLPClassifier.fit`: the same
+network, optimizer, penalty and batches, taking turns, each time in a new process. What is timed is
+the whole of `fit` on float32 arrays in memory, checks of the data included.
+
+Memory: the largest resident size of `chainrule train` on the CSV file, beside that of the table
+itself as polars holds it; and of `chainrule predict` on files of two sizes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import harness
+import made_tables
+
+SCRIPT = Path(__file__).with_name("tables.py")
+PEERS = ("chainrule", "scikit-learn")
+#: `chainrule train` may take this much more than the table itself.
+BOUND = 500e6
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    hide = argparse.SUPPRESS
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of the large table")
+    parser.add_argument("--hidden", default="64,64", help="widths for --million; default 64,64")
+    parser.add_argument("--batch", type=int, default=1024, help="for --million; default 1024")
+    parser.add_argument("--epochs", type=int, default=1, help="for --million; default 1")
+    parser.add_argument("--worker", choices=PEERS, help=hide)
+    parser.add_argument("--folder", type=Path, help=hide)
+
+
+# -- speed ------------------------------------------------------------------------------------
+
+
+def work(args: argparse.Namespace) -> None:
+    """One `fit` in this process; prints its seconds and its last loss."""
+    hidden = tuple(int(width) for width in args.hidden.split(","))
+    if args.worker == "chainrule":
+        seconds, loss = _chainrule(args, hidden)
+    else:
+        seconds, loss = _sklearn(args, hidden)
+    print(json.dumps({"seconds": seconds, "loss": loss}))
+
+
+def _arrays(folder: Path) -> tuple[Any, Any]:
+    return np.load(folder / "x.npy"), np.load(folder / "y.npy")
+
+
+def _chainrule(args: argparse.Namespace, hidden: tuple[int, ...]) -> tuple[float, float]:
+    import chainrule as cr
+    from chainrule.train.recipe import table_network
+
+    cr.tune()  # as the command line does
+    x, y = _arrays(args.folder)
+    cr.seed(0)
+    trainer = cr.Trainer(
+        table_network(x.shape[1], [], 2, hidden, "relu"),
+        optimizer=cr.optim.Adam(lr=1e-3),
+        metrics=[],
+        seed=0,
+    )
+    start = time.perf_counter()
+    history = trainer.fit((x, y), epochs=args.epochs, batch_size=args.batch, verbose=False)
+    return time.perf_counter() - start, history.rows[-1]["loss"]
+
+
+def _sklearn(args: argparse.Namespace, hidden: tuple[int, ...]) -> tuple[float, float]:
+    from sklearn.neural_network import MLPClassifier
+
+    x, y = _arrays(args.folder)
+    model = MLPClassifier(
+        hidden_layer_sizes=hidden,
+        alpha=0.0,
+        batch_size=args.batch,
+        max_iter=args.epochs,
+        n_iter_no_change=args.epochs + 1,
+        random_state=0,
+    )
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that so few passes are not enough
+        model.fit(x, y)
+    return time.perf_counter() - start, float(model.loss_)
+
+
+def _measure(args: argparse.Namespace, peer: str, folder: Path) -> dict[str, float]:
+    words = [f"--{k}={getattr(args, k)}" for k in ("hidden", "batch", "epochs")]
+    words += ["--worker", peer, "--folder", str(folder)]
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=True
+    )
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def speed(args: argparse.Namespace, folder: Path) -> tuple[str, dict[str, Any]]:
+    """The table of passes over the rows, and every single value."""
+    blocks = list(made_tables.million(rows=args.rows))
+    np.save(
+        folder / "x.npy",
+        np.concatenate([b.frame.drop("target").to_numpy().astype(np.float32) for b in blocks]),
+    )
+    np.save(
+        folder / "y.npy",
+        np.concatenate([(b.frame["target"] == "yes").to_numpy().astype(np.int64) for b in blocks]),
+    )
+    neighbours = harness.Neighbours(args.patience)
+    found = harness.interleave(
+        {peer: lambda peer=peer: _measure(args, peer, folder) for peer in PEERS},  # type: ignore[misc]
+        args.rounds,
+        neighbours,
+    )
+    ours, theirs = (found[peer]["seconds"] for peer in PEERS)
+    rows = []
+    for peer in PEERS:
+        seconds = found[peer]["seconds"]
+        per_second = args.rows * args.epochs / statistics.median(seconds)
+        faster = harness.ratio(theirs, seconds)
+        loss = statistics.mean(found[peer]["loss"])
+        rows.append(
+            (peer, *harness.spread(seconds), f"{per_second:,.0f}", f"{faster:.1f}×", f"{loss:.4f}")
+        )
+    header = ("", "fit, median", "least – most", "rows a second", "speed", "mean loss")
+    wanted = harness.ratio(theirs, ours)
+    verdict = f"Wanted: 5 times scikit-learn's speed; measured {wanted:.1f} times."
+    text = f"{harness.table(header, rows)}\n\n{verdict} {neighbours.text()}"
+    return text, found
+
+
+# -- memory -----------------------------------------------------------------------------------
+
+
+def peak(words: list[str], folder: Path) -> tuple[float, float]:
+    """The largest resident size of a command of chainrule, in bytes, and its seconds."""
+    start = time.perf_counter()
+    with open(folder / "said.txt", "wb") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "chainrule", *words], stdout=said, stderr=said, cwd=folder
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"chainrule {words} failed:\n{(folder / 'said.txt').read_text()}")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return usage.ru_maxrss * unit, time.perf_counter() - start
+
+
+def memory(args: argparse.Namespace, folder: Path) -> tuple[str, dict[str, float]]:
+    """The table of largest sizes, and every single value."""
+    import chainrule as cr
+
+    made_tables.write_million(folder, args.rows)
+    frame = cr.data.read_table(folder / "million.csv")
+    size, part = float(frame.estimated_size()), max(1, args.rows // 10)
+    frame.head(part).write_csv(folder / "tenth.csv")
+    del frame
+    common = ["--target", "target", "--epochs", "1", "--quiet"]
+    trained = peak(["train", "million.csv", *common, "-o", "model.safetensors"], folder)
+    tenth, whole = (
+        peak(["predict", "model.safetensors", name, "-o", f"predicted-{name}"], folder)
+        for name in ("tenth.csv", "million.csv")
+    )
+    rows = [
+        ("the table in memory", _megabytes(size), ""),
+        ("`chainrule train`, one epoch", _megabytes(trained[0]), harness.duration(trained[1])),
+        (f"`chainrule predict`, {part:,} rows", _megabytes(tenth[0]), harness.duration(tenth[1])),
+        (
+            f"`chainrule predict`, {args.rows:,} rows",
+            _megabytes(whole[0]),
+            harness.duration(whole[1]),
+        ),
+    ]
+    over = trained[0] - size
+    verdict = (
+        f"Wanted: training within the table's size and {BOUND / 1e6:.0f} MB; it takes "
+        f"{_megabytes(over)} beyond the table. Predicting ten times the rows takes "
+        f"{_megabytes(whole[0] - tenth[0])} more."
+    )
+    text = f"{harness.table(('', 'largest size', 'time'), rows)}\n\n{verdict}"
+    found = {"table": size, "train": trained[0], "tenth": tenth[0], "predict": whole[0]}
+    return text, found
+
+
+def _megabytes(count: float) -> str:
+    return f"{count / 1e6:,.0f} MB"
+
+
+# -- both -------------------------------------------------------------------------------------
+
+
+def publish(args: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        fast, times = speed(args, folder)
+        small, sizes = memory(args, folder)
+    conditions = (
+        f"{args.rows:,} rows, 30 columns, hidden layers {args.hidden} with ReLU, Adam, batches of "
+        f"{args.batch:,}, {args.epochs} epoch(s), {args.rounds} rounds"
+    )
+    text = harness.section(conditions, fast, small)
+    print(text)
+    if args.json:
+        args.json.write_text(json.dumps({"speed": times, "memory": sizes}, indent=1) + "\n")
+    if args.write:
+        harness.write_section(args.write, "tables-million", text)
