@@ -49,6 +49,22 @@ def test_round_trip(tmp_path, kind):
         read_columnar(path, kind, ["d"], None)
 
 
+def test_a_name_with_the_characters_of_a_pattern(tmp_path):
+    for kind, write in WRITERS.items():
+        path = tmp_path / f"[{kind}] 1.x"
+        write(frame(), str(path))
+        assert read_table(path).equals(frame())
+        assert pl.concat(scan_table(path, block=3)).equals(frame())
+
+
+def test_an_arrow_stream_without_its_end_is_cut_off(tmp_path):
+    path = tmp_path / "t.arrows"
+    frame().write_ipc_stream(path)
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(FileFormatError, match="is cut off: its Arrow stream has no end"):
+        read_table(path)
+
+
 def test_few_types():
     day = dt.datetime(2021, 4, 30, 12)
     wide = conform(
@@ -172,7 +188,7 @@ def test_damage_is_an_error_or_a_frame(tmp_path_factory, kind, cut, flips):
             said = str(type(read(path)))
         except (DataError, FileFormatError) as error:
             said = str(error)
-        assert "damaged" in said or "DataFrame" in said
+        assert "DataFrame" in said or str(path) in said
 
 
 def test_a_cut_parquet_file_is_said_to_be(tmp_path):

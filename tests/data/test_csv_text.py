@@ -141,6 +141,9 @@ def test_broken_records_name_the_line(written, monkeypatch, text, error, size):
         ('a,b\n"x"\n\n\n"y",2\n'.replace('"x"', '"x",1'), [("x", "1"), ("y", "2")]),
         ("a,b\n1,2\n \n3,4\n  \n", [("1", "2"), ("3", "4")]),
         ("a,b\n,\n", [("", "")]),
+        ('a,b\n"x, ""y""\n\nz",1\n', [('x, "y"\n\nz', "1")]),
+        ('a\n"x"\n\n"y"\n', [("x",), ("y",)]),
+        ('a\n\n"x"\n', [("x",)]),
         ("a\u2028x,b\u0085\n1\u2028,2\x0c\n", [("1\u2028", "2\x0c")]),
     ],
 )

@@ -155,7 +155,7 @@ cells = st.sampled_from(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(values=st.lists(cells, min_size=1, max_size=12), delimiter=st.sampled_from(",;"))
 def test_the_type_depends_on_no_block_and_no_order(tmp_path_factory, values, delimiter):
     folder = tmp_path_factory.getbasetemp()

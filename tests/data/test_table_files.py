@@ -81,6 +81,7 @@ def archive(*names):
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (b"x" * 257 + b"ustar\0", "a tar archive"),
         (gzip.compress(b"x" * 257 + b"ustar\0"), "a tar archive"),
+        (gzip.compress(b"PAR1 and so on"), "compressed once more with gzip"),
         (gzip.compress(b"a,b\n" * 100)[:20], "compressed file is damaged or cut off"),
     ],
 )

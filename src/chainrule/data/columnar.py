@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from glob import escape
 from typing import Any
 
 import numpy as np
 
-from chainrule.array.errors import DataError
+from chainrule.array.errors import DataError, FileFormatError
 from chainrule.data.csv_types import wanted
 from chainrule.data.table_files import check_columns, guarded, load_polars
 
 __all__ = ["column_names", "conform", "hold_frame", "read_columnar", "scan_columnar"]
+
+_END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 
 def column_names(path: str, kind: str) -> list[str]:
@@ -21,9 +24,13 @@ def column_names(path: str, kind: str) -> list[str]:
         return list(_npz(path, None))
     with guarded(path):
         if kind == "parquet":
-            return list(pl.read_parquet_schema(path))
+            return list(pl.read_parquet_schema(escape(path)))  # or polars takes [1] for a pattern
         if kind == "arrow":
             return list(pl.read_ipc_schema(path))
+        with open(path, "rb") as file:
+            file.seek(-8, 2)
+            if file.read() != _END_OF_STREAM:
+                raise FileFormatError(f"{path} is cut off: its Arrow stream has no end")
         return list(pl.read_ipc_stream(path, n_rows=0).columns)
 
 
@@ -36,11 +43,11 @@ def read_columnar(path: str, kind: str, columns: Sequence[str] | None, rows: int
             frame = pl.DataFrame(arrays)
         return conform(frame if rows is None else frame.head(rows), path)
     names = _wanted(path, kind, columns)
-    with guarded(path), open(path, "rb"):
+    with guarded(path):
         if kind == "parquet":
             frame = pl.read_parquet(path, columns=names, n_rows=rows, glob=False)
         elif kind == "arrow":
-            frame = pl.read_ipc(path, columns=names, n_rows=rows)
+            frame = pl.read_ipc(escape(path), columns=names, n_rows=rows)
         else:
             frame = pl.read_ipc_stream(path, columns=names, n_rows=rows)
         return conform(frame.select(names), path)
@@ -70,7 +77,7 @@ def scan_columnar(path: str, kind: str, columns: Sequence[str] | None, block: in
     while True:
         with guarded(path):
             scan = pl.scan_parquet if kind == "parquet" else pl.scan_ipc
-            source = scan(path, glob=False) if kind == "parquet" else scan(path)
+            source = scan(escape(path))
             frame = source.select(names).slice(start, block).collect()
             frame = conform(frame, path)
         if not frame.height:

@@ -302,20 +302,19 @@ class CsvFile:
     def _fast(self, data: bytes, wanted: Sequence[str]) -> Any:
         """A block as polars splits it, or None where that is not what the text says."""
         pl = load_polars()
-        quoted = b'"' in data
-        if quoted and (
-            self.delimiter == " "
-            or b"\n\n" in data
-            or data.startswith(b"\n")
-            or self._mark + b' "' in data
-        ):
-            return None
-        if not quoted:
+        outside = data
+        if b'"' in data:  # what stands outside quotes is every other part between them
+            outside = b'"'.join(data.split(b'"')[::2])
+            blank = b"\n\n" in outside or data.startswith(b"\n")
+            if self.delimiter == " " or blank or self._mark + b' "' in outside:
+                return None
+        else:
             if self.delimiter == " ":
                 data = re.sub(rb" +", b" ", data).replace(b" \n", b"\n").replace(b"\n ", b"\n")
                 data = data.strip(b" ")
             if b"\n\n" in data or data.startswith(b"\n"):
                 data = re.sub(rb"\n\n+", b"\n", data).lstrip(b"\n")
+            outside = data
         if not data:
             return pl.DataFrame(schema=dict.fromkeys(wanted, pl.String))
         schema = {f"{i}": pl.String for i in range(len(self.names))}
@@ -333,8 +332,7 @@ class CsvFile:
             raise
         except BaseException:  # of whatever kind: the slow reader finds out what is wrong
             return None
-        fields = _outside(data, self._mark) if quoted else data.count(self._mark)
-        if fields != (len(self.names) - 1) * frame.height:
+        if outside.count(self._mark) != (len(self.names) - 1) * frame.height:
             return None
         return frame.select(pl.col(str(numbers[name])).alias(name) for name in wanted)
 
@@ -451,11 +449,6 @@ def _last_end(data: bytes) -> int:
         inside ^= data.count(b'"', before, end) % 2
         end = before
     return end
-
-
-def _outside(data: bytes, mark: bytes) -> int:
-    """How many delimiters stand outside quotes: in every other part between them."""
-    return b"".join(data.split(b'"')[::2]).count(mark)
 
 
 def _is_number(text: str) -> bool:

@@ -308,10 +308,23 @@ def hold_block(
         DataError: a value that does not fit; names line, column and value.
     """
     pl = load_polars()
+    quick = [
+        name
+        for name in block.frame.columns
+        if columns[name].kind in ("integer", "float") and not columns[name].untidy
+    ]
+    parsed = block.frame.select(
+        _expression(pl, columns[name].kind, pl.col(name), codes=False).alias(name) for name in quick
+    )
     whole = []
     for name in block.frame.columns:
-        column, text = columns[name], _tidy(block.frame[name])
+        column, text = columns[name], block.frame[name]
         dtype = schema.get(name, _dtype(pl, column.kind))
+        if name in parsed and parsed[name].dtype == dtype and _fits(parsed[name], text):
+            whole.append(parsed[name].fill_nan(None) if dtype == pl.Float64 else parsed[name])
+            continue
+        text = _tidy(text)
+        column.untidy = True
         furthest = -1
         for kind in column.kinds or ["text"]:
             found = text.to_frame().select(_expression(pl, kind, pl.col(name), codes=False))

@@ -180,11 +180,13 @@ def _scan(
                 held = held or whole.schema
                 yield from whole.iter_slices(block)
             continue
-        row = 0
+        row = 0  # a file of text says itself that it has no rows
         for frame in scan_columnar(path, kind, names, block):
             held = held or frame.schema
             yield hold_frame(frame, held, path, row)
             row += frame.height
+        if not row:
+            raise DataError(f"{path} has no rows; expected one row per sample")
 
 
 def _held_columns(

@@ -53,6 +53,9 @@ _STRANGERS = (
     (0, b"<html", "a web page, not the data", "download the file itself"),
 )
 
+_ZIPS = (b"PK\x03\x04", b"PK\x05\x06")
+_BINARY = (b"PAR1", b"ARROW1", b"\xff\xff\xff\xff", *_ZIPS)
+
 
 def load_polars() -> Any:
     """polars, which reads tables and comes with the extra ``cli``.
@@ -150,9 +153,12 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
 
 def open_bytes(path: str) -> IO[bytes]:
     """A file opened for reading, unpacked on the way if it is compressed with gzip."""
+    return gzip.open(path, "rb") if _packed(path) else open(path, "rb")  # type: ignore[return-value]
+
+
+def _packed(path: str) -> bool:
     with open(path, "rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if packed else open(path, "rb")  # type: ignore[return-value]
+        return file.read(2) == b"\x1f\x8b"
 
 
 def kind_of(path: str) -> str:
@@ -171,13 +177,15 @@ def kind_of(path: str) -> str:
     for offset, mark, what, fix in _STRANGERS:
         if head[offset : offset + len(mark)].lower() == mark.lower():
             raise FileFormatError(f"{path} is {what}; {fix}")
+    if head.startswith(_BINARY) and _packed(path):
+        raise FileFormatError(f"{path} is compressed once more with gzip; unpack it first: gunzip")
     if head.startswith(b"PAR1"):
         return "parquet"
     if head.startswith(b"ARROW1"):
         return "arrow"
     if head.startswith(b"\xff\xff\xff\xff"):
         return "arrow stream"
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+    if head.startswith(_ZIPS):
         return _zip_kind(path)
     if ending in (".parquet", ".arrow", ".feather", ".ipc", ".npz"):
         raise FileFormatError(
