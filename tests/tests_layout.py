@@ -86,6 +86,10 @@ class Machine:
                 return out
             case "count":
                 return self._constant(np.full((), e.args[0], e.args[1]))
+            case "gather" if attrs["kept"] > 0:
+                own = np.prod(shape[-1:]) - attrs["kept"]
+                rows = self._codes(e, shape[0] * int(own) * size).reshape(shape[0], -1, size)
+                return np.concatenate([inner[0][:, : attrs["kept"]], rows], axis=1)
             case _:
                 return self._codes(e, int(np.prod(shape, dtype=int)) * size).reshape(*shape, size)
 
@@ -229,6 +233,50 @@ class Machine:
             self.read(ref, a)
         self.write(i.refs[-1], i.node)
 
+    def gather(self, i: Any) -> None:
+        """The rows of one table, written beside those of others."""
+        dtype, rows, columns, lead, kind, count, step, _ = i.details
+        x, *tables = i.node.args
+        kept, size = dict(i.node.attrs)["kept"], dtype.itemsize
+        target, source, at = i.refs
+        whole = self.layout.ref(i.node)
+        first = (target[2] - whole[2]) // size
+        widths = np.cumsum([max(kept, 0), *(self.graph.shapes[t][1] for t in tables)])
+        j = int(np.flatnonzero(widths == first)[-1 if columns else 0])
+        assert self.graph.shapes[tables[j]] == (rows, columns)
+        assert lead == self.graph.shapes[i.node][-1]
+        self.read(source, tables[j])
+        self._codes_at(x, kept + j if kept >= 0 else -1, at, kind, count, step)
+        if dict(i.node.attrs)["check"]:
+            self._may_stop()
+        made = self.content(i.node).reshape(-1, lead, size)[:, first : first + columns]
+        place = self.where(whole, self.layout.bytes(i.node)).reshape(-1, lead, size)
+        place[:, first : first + columns] = made
+
+    def scatter(self, i: Any) -> None:
+        dtype, rows, columns, lead, kind, count, step, _ = i.details
+        (g, x), attrs = i.node.args, dict(i.node.attrs)
+        assert (rows, columns) == self.graph.shapes[i.node] == attrs["shape"]
+        assert lead == self.graph.shapes[g][-1]
+        space, index, offset = i.refs[1]
+        start = (space, index, offset - attrs["first"] * dtype.itemsize)
+        self.read(start, g)
+        self._codes_at(x, attrs["column"], i.refs[2], kind, count, step)
+        at = [(start, self.layout.bytes(g)), (i.refs[0], self.layout.bytes(i.node))]
+        self._outputs_lie_apart(at[:1], at[1:], same=False)
+        if attrs["check"]:
+            self._may_stop()
+        self.write(i.refs[0], i.node)
+
+    def _codes_at(self, x: Expr, column: int, at: Any, kind: Any, count: int, step: int) -> None:
+        shape, size = self.graph.shapes[x], kind.itemsize
+        assert kind == self.graph.dtypes[x]
+        if column < 0:
+            assert (count, step) == (int(np.prod(shape, dtype=int)), size)
+        else:
+            assert (count, step) == (shape[0], shape[1] * size)
+        self.read((*at[:2], at[2] - max(column, 0) * size), x)
+
     def finite(self, i: Any) -> None:
         self.read(i.refs[0], i.node)
         self._may_stop()
@@ -240,7 +288,9 @@ class Machine:
             self.read(self.layout.ref(a), a)
 
 
-_MOVES = frozenset({"region", "reshape", "strided", "permute", "slice", "concat", "place"})
+_MOVES = frozenset(
+    {"region", "reshape", "strided", "permute", "slice", "concat", "place", "gather"}
+)
 
 
 def layout_of(recorder: Any, results: Any, checks: Any = ()) -> Layout:

@@ -379,8 +379,8 @@ def test_the_runtime_that_is_shipped_is_used_while_its_text_is_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CHAINRULE_NATIVE", raising=False)
-    for name in ("runtime.c", "loops.h"):
-        (tmp_path / name).write_text((build.NATIVE / name).read_text())
+    for path in (*build.NATIVE.glob("*.c"), *build.NATIVE.glob("*.h")):
+        (tmp_path / path.name).write_text(path.read_text())
     monkeypatch.setattr(build, "_levels", lambda: (compiler.variants()[0],))
     build.build_runtime(tmp_path)
     code = (

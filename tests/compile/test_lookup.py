@@ -63,11 +63,11 @@ def test_the_first_code_without_a_row(codes: Any, sizes: Any, at: Any) -> None:
     tables = [np.arange(2.0 * n).reshape(n, 2) for n in sizes]
     kept = -1 if len(sizes) == 1 else 0
     if at is None:
-        found = lookup.gather_checked(codes, *tables, kept=kept)
+        found = lookup.gather(codes, *tables, kept=kept, check=True)
         np.testing.assert_array_equal(found, lookup.gather(codes, *tables, kept=kept))
     else:
         with pytest.raises(Unfinished):
-            lookup.gather_checked(codes, *tables, kept=kept)
+            lookup.gather(codes, *tables, kept=kept, check=True)
 
 
 def test_gather_of_columns() -> None:

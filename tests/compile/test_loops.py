@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from chainrule.array.random import Stream
-from chainrule.compile import build
+from chainrule.compile import build, lookup
 
 NATIVE = build.runtime()
 pytestmark = pytest.mark.skipif(NATIVE is None, reason="there is no native runtime here")
@@ -74,6 +74,60 @@ def test_random_equals_the_stream() -> None:
                 expected = stream.bernoulli("a", n, p, step=step)
                 np.testing.assert_array_equal(out[:n].astype(bool), expected)
                 assert out[n] == 7
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"])
+def test_rows_of_tables_and_back(dtype: str, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    number = np.dtype(dtype).num
+    for n, rows, columns in ((40, 7, 3), (40, 100, 16), (3, 1, 1), (0, 2, 2), (5, 3, 0)):
+        table = rng.normal(size=(rows, columns)).astype(dtype)
+        x = np.zeros((n, 3), kind)
+        x[:, 1] = rng.integers(0, rows, n)
+        wide = rng.normal(size=(n, columns + 4)).astype(dtype)
+        wide[:1, 2:3] = -0.0
+        back, g = np.full((rows, columns), 9, dtype), wide.copy()
+        item, width, at = table.itemsize, columns + 4, (1, 0, x.itemsize)
+        codes = (x.dtype.num, at, n, x.strides[0])
+        for padding in (-1, 0):
+            p = plan(
+                [
+                    ("codes", *codes, rows),
+                    ("gather", number, rows, columns, width, (1, 2, 2 * item), (1, 1, 0), *codes,
+                     -1),
+                    ("scatter", number, rows, columns, width, (1, 3, 0), (1, 4, 2 * item), *codes,
+                     padding),
+                ],
+                fixed=[x, table, wide, back, g],
+            )  # fmt: skip
+            before = wide.copy()
+            assert p() == ()
+            before[:, 2 : 2 + columns] = lookup.gather(x[:, 1].astype(int), table)
+            assert wide.tobytes() == before.tobytes()
+            wanted = lookup.scatter(g, x, column=1, first=2, shape=(rows, columns), padding=padding)
+            assert back.tobytes() == wanted.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["u1", "i1", "u4", "i8", "u8", "f4", "f8"])
+def test_codes_without_a_row(kind: str) -> None:
+    bad = {
+        "u": [3, 255], "i": [3, -1, 127], "f": [3, -1, 0.5, np.nan, np.inf, -np.inf, 1e30, 2**32],
+    }[kind[0]]  # fmt: skip
+    if kind == "u8":
+        bad = [3, 2**63, 2**64 - 1]
+    table, out = np.ones((3, 2), "f4"), np.zeros((2, 2), "f4")
+    for value in bad:
+        x = np.array([0, value], kind)
+        codes = (x.dtype.num, (1, 0, 0), 2, x.itemsize)
+        for instruction in (
+            ("codes", *codes, 3),
+            ("gather", F4, 3, 2, 2, (1, 2, 0), (1, 1, 0), *codes, -1),
+            ("scatter", F4, 3, 2, 2, (1, 1, 0), (1, 2, 0), *codes, -1),
+        ):
+            assert plan([instruction], fixed=[x, table, out])() is NotImplemented
+        x[1] = 2
+        assert plan([("codes", *codes, 3)], fixed=[x])() == ()
 
 
 def digest(seed: int, path: str) -> Any:

@@ -286,6 +286,33 @@ def test_nothing_is_updated_before_the_check():
     assert plain.at[new] == (LIVE, 0, 0)
 
 
+# -- rows of tables -------------------------------------------------------------------------------
+
+
+def test_rows_of_tables_go_side_by_side_and_back():
+    """Two tables in live memory, whose gradients go to their places and whose sum updates them."""
+    r = Recorder()
+    tables, gradients = np.ones(22, np.float32), np.ones(22, np.float32)
+    a, b = tables[:12].reshape(4, 3), tables[12:].reshape(5, 2)
+    for x, check in (
+        (r.argument(np.zeros((6, 4), np.float32), "x"), False),
+        (r.argument(np.zeros((6, 4), np.float32), "x") * 2.0, True),
+    ):
+        if not check:
+            r.codes(x, [4, 5], 2)
+        y = r.gather(x, [r.of(a), r.of(b)], 2)
+        g = y * 3.0
+        for n, first, table, start in ((2, 2, a, 0), (3, 5, b, 12)):
+            back = r.scatter(g, x, column=n, first=first, shape=table.shape, padding=-1)
+            r.put(gradients[start : start + table.size].reshape(table.shape), back)
+            r.put(table, r.of(table) - back)
+        layout = layout_of(r, [y])
+        Machine(layout).run()
+    found = [i.kind for i in layout.instructions]
+    assert found.count("scatter") == 4
+    assert found.count("several") == 2
+
+
 # -- random steps ---------------------------------------------------------------------------------
 
 

@@ -172,6 +172,23 @@ def test_labels_must_be_given(r: Recorder) -> None:
         r.labels(y + 1, 3)
 
 
+def test_codes_are_looked_at_as_early_as_can_be(r: Recorder) -> None:
+    table = r.argument(np.ones((3, 2), np.float32), "table")
+    y = r.argument(np.zeros(4, np.int32), "y")
+    given, made = y.astype(np.int64).reshape(2, 2), r.of(np.zeros(4, np.int64))
+    for codes, check in ((given, False), (made, True)):
+        r.codes(codes, [3])
+        rows = r.gather(codes, [table])
+        assert rows.shape == (*codes.shape, 2)
+        back = r.scatter(rows, codes, column=-1, first=0, shape=(3, 2), padding=-1)
+        for e in (rows.expr, back.expr):
+            assert dict(e.attrs)["check"] is check
+    assert len(r.guards) == 1
+    x = r.argument(np.ones((4, 3), np.float32), "x")
+    both = r.gather(x, [table, table], 1)
+    assert (both.shape, both.dtype) == ((4, 5), np.float32)
+
+
 def test_numbers_that_must_be_finite(r: Recorder) -> None:
     x = r.argument(np.ones(4, np.float32), "x")
     r.finite(np.sum(x))

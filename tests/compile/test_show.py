@@ -89,7 +89,11 @@ def test_the_text_is_the_program(activation, loss, y, rows):
     (expected,) = replay.run(x, y)
     after = [a.copy() for a in live]
 
-    pointers = (ctypes.c_void_p * len(live))(*(a.ctypes.data for a in before))
+    run_the_text(library, x, y, before, after, expected)
+
+
+def run_the_text(library, x, y, before, after, expected):
+    pointers = (ctypes.c_void_p * len(before))(*(a.ctypes.data for a in before))
     loss_value = np.zeros((), np.float32)
     workspace, scratch = np.zeros(1 << 16, np.uint8), np.zeros(1 << 16)
     ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 6)(library.address("step"))(
@@ -99,6 +103,40 @@ def test_the_text_is_the_program(activation, loss, y, rows):
     np.testing.assert_allclose(loss_value, expected, rtol=1e-6)
     for shown, ran in zip(before, after, strict=True):
         np.testing.assert_allclose(shown, ran, rtol=1e-4, atol=1e-6)
+
+
+@needs_compiler
+def test_the_text_of_tables():
+    cr.seed(0)
+    columns = cr.nn.EmbedColumns(5, [(4, 3), (2, 2)])
+    codes = cr.nn.Embedding(3, 3, padding_idx=2)
+    layer = cr.nn.Dense(8, 3)
+    modules = cr.nn.ModuleList([columns, codes, layer])
+    optimizer = cr.optim.SGD(modules.parameters(), lr=0.1)
+
+    @cr.capture
+    def step(x, y):
+        optimizer.zero_grad()
+        value = cr.ops.cross_entropy(layer(columns(x)) + codes(y), y)
+        value.backward()
+        optimizer.step()
+        return value
+
+    x = X.copy()
+    x[:, 3], x[:, 4] = np.arange(9) % 4, np.arange(9) % 2
+    for _ in range(3):
+        step(x, LABELS)
+    text = text_of(step)
+    assert "rows of weights_0 at x1 from column 3 */" in text
+    assert "for (ptrdiff_t j = 0; j < 3 && (int)x2[i] != 2; j++)" in text
+    source = native.prelude() + CBLAS + "\nCR_EXPORT " + text[text.index("void step(") :]
+    library = build.library(source, "shown")
+    (program,) = step.programs()
+    live = [*program.replay.recorder.bases, *program.replay.layout.constants]
+    assert program.prepared()
+    before = [a.copy() for a in live]
+    (expected,) = program.replay.run(x, LABELS)
+    run_the_text(library, x, LABELS, before, [a.copy() for a in live], expected)
 
 
 @needs_compiler

@@ -185,6 +185,9 @@ class Program:
         for leaf, _, _ in self.leaves:
             path = paths.get(id(leaf), "")
             owner, _, last = path.rpartition(".")
+            if last.isdecimal():  # a table of several: weights.0
+                owner, _, word = owner.rpartition(".")
+                last = f"{word}_{last}"
             name = "_".join(filter(None, [last or "parameter", owner.replace(".", "_")]))
             places = [(leaf._data, name, "parameters")]
             if leaf._slot is not None:

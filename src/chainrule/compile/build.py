@@ -15,6 +15,7 @@ import contextlib
 import ctypes
 import functools
 import os
+import re
 import shlex
 import stat
 import sys
@@ -503,9 +504,12 @@ def prelude_source() -> str:
 
 def runtime_source() -> str:
     """The text of the module `_native`, one file."""
-    loops = (NATIVE / "loops.h").read_text("utf-8")
-    text = (NATIVE / "runtime.c").read_text("utf-8")
-    return text.replace('#include "loops.h"', loops)
+
+    def whole(name: str) -> str:
+        text = (NATIVE / name).read_text("utf-8")
+        return re.sub('#include "(.+)"', lambda found: whole(found[1]), text)
+
+    return whole("runtime.c")
 
 
 def runtime_flags() -> tuple[str, ...] | None:

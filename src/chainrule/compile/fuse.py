@@ -33,7 +33,19 @@ ALIASES = frozenset({"region", "reshape"})
 #: What lies in memory before a step begins.
 LEAVES = frozenset({"input", "memory", "count"})
 _MOVES = frozenset(
-    {"product", "strided", "permute", "slice", "concat", "place", "random", "host", *ALIASES}
+    {
+        "product",
+        "strided",
+        "permute",
+        "slice",
+        "concat",
+        "place",
+        "gather",
+        "scatter",
+        "random",
+        "host",
+        *ALIASES,
+    }
 )
 _COSTLY = (EXPENSIVE | {"divide", "sqrt"}) - {"sum", "max", "one_hot"}
 

@@ -14,6 +14,8 @@ one node. Beside the primitives the graph has operations on whole arrays:
     ``slice``      every `step`-th entry from `start` to `stop`, axis by axis
     ``concat``     arrays one after the other along an axis
     ``place``      zeros of a shape with the argument at a slice: the adjoint of ``slice``
+    ``gather``     ``(x, *tables)``: rows of tables at codes (see `chainrule.compile.lookup`)
+    ``scatter``    ``(g, x)``: the sums of rows at their codes: the adjoint of ``gather``
     ``count``      a size, as an operand
     ``random``     the k-th draw of random bits, true with a probability
     ``host``       ``(k, *arguments)``: the k-th call that NumPy does

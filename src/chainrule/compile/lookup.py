@@ -14,7 +14,7 @@ import numpy as np
 from chainrule.array.dtypes import Array
 from chainrule.compile.native import Unfinished
 
-__all__ = ["codes_of", "first_bad", "gather", "gather_checked", "scatter"]
+__all__ = ["codes_of", "first_bad", "gather", "scatter"]
 
 
 def codes_of(x: Array, kept: int = -1) -> Array:
@@ -41,29 +41,37 @@ def first_bad(codes: Array, sizes: Sequence[int]) -> tuple[int, ...] | None:
     return None if good.all() else tuple(int(i) for i in np.argwhere(~good)[0])
 
 
-def gather(x: Array, *tables: Array, kept: int = -1) -> Array:
+def gather(x: Array, *tables: Array, kept: int = -1, check: bool = False) -> Array:
     """``table[x]``; with `kept` >= 0 the first columns of x, then for each further column the rows
-    of its table.
+    of its table. With `check`, in a replay, it stops at a code that has no row.
 
     >>> gather(np.array([2, 0]), np.array([[0.0], [1.0], [2.0]]))
     array([[2.],
            [0.]])
     """
+    if check:
+        _stop_at_bad(codes_of(x, kept), [len(t) for t in tables])
     if kept < 0:
-        return tables[0][x]
+        rows: Array = tables[0][x if x.dtype.kind in "iu" else x.astype(np.int64)]
+        return rows
     codes = x[:, kept:].astype(np.int64)
     return np.concatenate([x[:, :kept], *(t[codes[:, j]] for j, t in enumerate(tables))], axis=1)
 
 
-def gather_checked(x: Array, *tables: Array, kept: int = -1) -> Array:
-    """As `gather`, in a replay: it stops at a code that has no row."""
-    if first_bad(codes_of(x, kept), [len(t) for t in tables]) is not None:
+def _stop_at_bad(codes: Array, sizes: Sequence[int]) -> None:
+    if first_bad(codes, sizes) is not None:
         raise Unfinished
-    return gather(x, *tables, kept=kept)
 
 
 def scatter(
-    g: Array, x: Array, *, column: int, first: int, shape: tuple[int, int], padding: int
+    g: Array,
+    x: Array,
+    *,
+    column: int,
+    first: int,
+    shape: tuple[int, int],
+    padding: int,
+    check: bool = False,
 ) -> Array:
     """The adjoint of `gather`: for each row of a table the sum of the rows of g at its code.
 
@@ -74,6 +82,7 @@ def scatter(
         x: the codes; with `column` >= 0 that column of it.
         shape: that of the table, ``(rows, columns)``.
         padding: the row that stays zero; none if negative.
+        check: stop at a code that has no row, in a replay.
 
     >>> scatter(np.ones((3, 1)), np.array([2, 0, 2]), column=-1, first=0, shape=(3, 1), padding=-1)
     array([[1.],
@@ -81,7 +90,10 @@ def scatter(
            [2.]])
     """
     rows, columns = shape
-    codes = (x if column < 0 else x[:, column]).reshape(-1).astype(np.int64)
+    codes = (x if column < 0 else x[:, column]).reshape(-1)
+    if check:
+        _stop_at_bad(codes, [rows])
+    codes = codes.astype(np.int64)
     terms = g.reshape(len(codes), g.shape[-1])[:, first : first + columns].astype(np.float64)
     used: Any = slice(None)
     if rows > 4 * len(codes):  # sums for the rows that occur, so that a large table costs no more

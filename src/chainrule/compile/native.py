@@ -144,7 +144,7 @@ def plan(
     name: str,
     arguments: Sequence[tuple[Any, Any, bool]],
     live: Sequence[Array],
-    guards: Sequence[tuple[Any, Any, int]] = (),
+    guards: Sequence[tuple[Any, Any, Any]] = (),
     keys: int = -1,
     spare: bool = False,
 ) -> Callable[..., Any] | None:
@@ -153,7 +153,8 @@ def plan(
     Arguments:
         arguments: (type, shape, whether it is written) of each argument.
         live: the live arrays, those that the layout added included.
-        guards: (leaf, its type, classes) of labels.
+        guards: (leaf, its type, classes) of labels, and (leaf, its type, (rows of each table,
+            columns before)) of codes.
         keys: the number of the live array that holds the keys of random draws.
         spare: build no kernels where the work is small.
     """
@@ -172,6 +173,13 @@ def plan(
         return None
     instructions: list[tuple[Any, ...]] = []
     for leaf, dtype, classes in guards:
+        if isinstance(classes, tuple):
+            for j, rows in enumerate(classes[0]):
+                at, (_, count, step) = layout._codes(
+                    leaf, classes[1] + j if classes[1] >= 0 else -1
+                )
+                instructions.append(("codes", dtype.num, at, count, step, rows))
+            continue
         count = int(np.prod(layout.graph.shapes[leaf], dtype=np.int64))
         instructions.append(("labels", dtype.num, layout.ref(leaf), count, classes))
     for i in layout.instructions:
@@ -191,6 +199,11 @@ def plan(
 def _work(i: Instruction) -> int:
     if i.kind == "product":
         return int(i.details[2]) * int(i.details[3]) * int(i.details[4])
+    if i.kind == "several":
+        return sum(map(_work, i.details))
+    if i.kind in ("gather", "scatter"):
+        _, rows, columns, _, _, count, _, _ = i.details
+        return int(columns) * (int(count) + (int(rows) if i.kind == "scatter" else 0))
     return int(i.details[0]) * int(i.details[1]) * 8 if i.kind == "kernel" else 0
 
 
@@ -211,6 +224,9 @@ def _append(
                     list(i.refs),
                     list(steps),
                     i.text.scratch(columns),
+                    i.text.along(rows)[0],
+                    "".join(o.layout[0] for o in i.text.operands),
+                    bytes(o.dtype.itemsize for o in i.text.operands),
                 )
             )
         case "product":
@@ -223,6 +239,15 @@ def _append(
         case "several":
             for part in i.details:
                 _append(instructions, part, addresses, keys)
+        case "gather" | "scatter":
+            dtype, rows, columns, lead, kind, count, step, padding = i.details
+            out, source, at = i.refs
+            instructions.append(
+                (
+                    i.kind, dtype.num, rows, columns, lead, out, source, kind.num, at, count, step,
+                    padding,
+                )
+            )  # fmt: skip
         case "random":
             k, p, shape = i.details
             count = int(np.prod(shape, dtype=np.int64))

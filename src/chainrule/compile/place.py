@@ -38,7 +38,8 @@ class Instruction:
     """One step of a plan.
 
     Attributes:
-        kind: "kernel", "product", "copy", "random" or "host".
+        kind: "kernel", "product", "copy", "random", "host", "gather", "scatter", "finite", or
+            "several" of these.
         node: the `Group` or expression it computes.
         refs: where its operands and its result lie, in the order of the kind.
         details: what else the kind needs (see `Layout`).
@@ -100,7 +101,7 @@ class Layout:
             for e in node.outputs if isinstance(node, Group) else [node]:
                 self.position[e] = i
         #: when the last number that must be finite is there, or the last call of NumPy is over
-        stops = [*checks, *(e for e in self.position if e.op == "host")]
+        stops = [*checks, *(e for e in self.position if e.op == "host" or _looks_up(e))]
         self.checked = max((self.position.get(self.root(e), -1) for e in stops), default=-1)
         self.dense = self._dense()
         self.at: dict[Expr, Ref] = {}
@@ -500,6 +501,49 @@ class Layout:
         )
         return Instruction("several", e, [], parts)
 
+    def _codes(self, x: Expr, column: int) -> tuple[Ref, tuple[Any, int, int]]:
+        """Where the codes begin, and their type, number and step in bytes."""
+        shape, dtype = self.graph.shapes[x], self.graph.dtypes[x]
+        space, index, offset = self.ref(x)
+        if column < 0:
+            return (space, index, offset), (dtype, math.prod(shape), dtype.itemsize)
+        place = (space, index, offset + column * dtype.itemsize)
+        return place, (dtype, shape[0], shape[1] * dtype.itemsize)
+
+    def _gather(self, e: Expr) -> Instruction:
+        """A copy of the numbers, and each table's rows beside them."""
+        (x, *tables), kept = e.args, dict(e.attrs)["kept"]
+        width, dtype = self.graph.shapes[e][-1], self.graph.dtypes[e]
+        space, index, offset = self.ref(e)
+        parts = []
+        if kept > 0:
+            shape, size = (self.graph.shapes[x][0], kept), dtype.itemsize
+            lead = self.graph.shapes[x][1]
+            parts.append(
+                self._copy(
+                    e, shape, (space, index, offset), (width, 1), self.ref(x), (lead, 1), size
+                )
+            )
+        first = max(kept, 0)
+        for j, table in enumerate(tables):
+            at, codes = self._codes(x, kept + j if kept >= 0 else -1)
+            rows, columns = self.graph.shapes[table]
+            target = (space, index, offset + first * dtype.itemsize)
+            details = (dtype, rows, columns, width, *codes, -1)
+            parts.append(Instruction("gather", e, [target, self.ref(table), at], details))
+            first += columns
+        return Instruction("several", e, [], tuple(parts))
+
+    def _scatter(self, e: Expr) -> Instruction:
+        g, x = e.args
+        attrs, dtype = dict(e.attrs), self.graph.dtypes[e]
+        rows, columns = self.graph.shapes[e]
+        at, codes = self._codes(x, attrs["column"])
+        space, index, offset = self.ref(g)
+        source = (space, index, offset + attrs["first"] * dtype.itemsize)
+        details = (dtype, rows, columns, self.graph.shapes[g][-1], *codes, attrs["padding"])
+        return Instruction("scatter", e, [self.ref(e), source, at], details)
+
     def _random(self, e: Expr) -> Instruction:
         attrs = dict(e.attrs)
         return Instruction("random", e, [self.ref(e)], (e.args[0], attrs["p"], attrs["shape"]))
@@ -518,6 +562,11 @@ class Layout:
             flat = (math.prod(shape),)
             found.append(self._copy(e, flat, target, (1,), source, (1,), dtype.itemsize))
         return found
+
+
+def _looks_up(e: Any) -> bool:
+    """Whether it may meet a code that has no row."""
+    return e.op in ("gather", "scatter") and dict(e.attrs)["check"]
 
 
 def single_pass(group: Group) -> bool:

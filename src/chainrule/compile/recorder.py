@@ -76,7 +76,9 @@ class Recorder:
         #: of each base: (start, stop, expression) of the parts written so far
         self.written: dict[int, list[tuple[int, int, Any]]] = {}
         #: predicates on arguments that must hold for a replay: (kind, expression, bound)
-        self.guards: list[tuple[str, Any, int]] = []
+        self.guards: list[tuple[str, Any, Any]] = []
+        #: expressions whose codes a guard looks at
+        self.guarded: set[Any] = set()
         #: numbers that must be finite, or a replay stops before it updates anything
         self.checks: list[Symbolic] = []
         #: called before each replay, where False ends it before anything is written, and after it
@@ -469,14 +471,41 @@ class Recorder:
 
     def gather(self, x: Any, tables: Sequence[Any], kept: int = -1) -> Symbolic:
         """Rows of tables at codes (see `chainrule.compile.lookup`)."""
-        return self.host(lookup.gather_checked, (x, *tables), {"kept": kept})
+        x, *tables = map(self.of, (x, *tables))
+        options = {"kept": kept, "check": x.expr not in self.guarded}
+        if not all(isinstance(a.expr, Expr) for a in (x, *tables)):
+            return self.host(lookup.gather, (x, *tables), options)
+        dtype = tables[0].dtype
+        if kept < 0:
+            shape = (*x.shape, tables[0].shape[1])
+        else:
+            shape = (x.shape[0], kept + sum(t.shape[1] for t in tables))
+        exprs = [x.expr, *(t.expr for t in tables)]
+        expr = self.graph.add("gather", exprs, tuple(options.items()), shape, dtype)
+        return self._called(lookup.gather, (x, *tables), expr, shape, dtype, options)
 
     def scatter(self, g: Any, x: Any, **attrs: Any) -> Symbolic:
         """The adjoint of `gather` for one table."""
-        return self.host(lookup.scatter, (g, x), attrs)
+        g, x = self.of(g), self.of(x)
+        options = {**attrs, "check": x.expr not in self.guarded}
+        if not (isinstance(g.expr, Expr) and isinstance(x.expr, Expr)):
+            return self.host(lookup.scatter, (g, x), options)
+        shape = attrs["shape"]
+        exprs = (g.expr, x.expr)
+        expr = self.graph.add("scatter", exprs, tuple(options.items()), shape, g.dtype)
+        return self._called(lookup.scatter, (g, x), expr, shape, g.dtype, options)
 
-    def codes(self, x: Symbolic, sizes: Sequence[int], kept: int = -1) -> None:
-        """A replay needs whole numbers from 0 to the size of a table - 1 here."""
+    def codes(self, x: Any, sizes: Sequence[int], kept: int = -1) -> None:
+        """A replay needs whole numbers from 0 to the size of a table - 1 here.
+
+        Of an argument this is found out before it begins; of what is computed, when it is there.
+        """
+        e = x.expr
+        while isinstance(e, Expr) and e.op == "reshape":
+            e = e.args[0]
+        if any(e is a.expr for a in self.arguments):
+            self.guarded.add(x.expr)
+            self.guards.append(("codes", x, (tuple(sizes), kept)))
 
     # -- random bits and guards -------------------------------------------------------------------
 

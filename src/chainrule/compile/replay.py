@@ -12,6 +12,7 @@ from chainrule.array.dtypes import Array
 from chainrule.array.random import default_stream
 from chainrule.compile import native
 from chainrule.compile.expression import Expr
+from chainrule.compile.lookup import codes_of, first_bad
 from chainrule.compile.place import Layout, Write
 from chainrule.compile.recorder import Recorder
 from chainrule.compile.sequence import Steps
@@ -80,10 +81,15 @@ class Replay:
 
     def _labels_fit(self, arrays: Sequence[Any]) -> bool:
         place = {s.expr: k for k, s in enumerate(self.recorder.arguments)}
-        for _, x, classes in self.recorder.guards:
+        for kind, x, classes in self.recorder.guards:
             e = x.expr
             while e.op in ("reshape", "region"):
                 e = e.args[0]
+            if kind == "codes":
+                sizes, kept = classes
+                if first_bad(codes_of(arrays[place[e]].reshape(x.shape), kept), sizes) is not None:
+                    return False
+                continue
             labels = arrays[place[e]] if e in place else self.recorder.bases[e.args[0]]
             if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
                 return False

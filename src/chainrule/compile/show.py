@@ -248,7 +248,46 @@ class _Text:
         return ["", "/* copy */", f"{loops}{a}[{index(to)}] = {b}[{index(source)}];"]
 
     def _several(self, i: Instruction) -> list[str]:
-        return [line for part in i.details for line in self._copy(part)]
+        return [line for part in i.details for line in self.instruction(part)]
+
+    def _gather(self, i: Instruction) -> list[str]:
+        dtype, rows, columns, lead, kind, count, step, _ = i.details
+        table = next(t for t in i.node.args[1:] if self.layout.ref(t) == i.refs[1])
+        source = self.name(i.refs[1], dtype, self.wish(table), (rows, columns))
+        codes, column = self.part(i.refs[2], i.node.args[0], kind)
+        out, first = self.part(i.refs[0], i.node, dtype, first_writes=True)
+        return [
+            "",
+            f"/* {out}{_column(first)}: the rows of {source} at {codes}{_column(column)} */",
+            f"for (ptrdiff_t i = 0; i < {count}; i++)",
+            f"    memcpy({out} + {_entry(lead, first)}, {source} + {columns} * "
+            f"(int){codes}[{_entry(step // kind.itemsize, column)}], {columns} * sizeof *{out});",
+        ]
+
+    def _scatter(self, i: Instruction) -> list[str]:
+        dtype, rows, columns, lead, kind, count, step, padding = i.details
+        g, first = self.part(i.refs[1], i.node.args[0], dtype)
+        codes, column = self.part(i.refs[2], i.node.args[1], kind)
+        out = self.name(i.refs[0], dtype, self.wish(i.node), (rows, columns), "", True)
+        code = f"(int){codes}[{_entry(step // kind.itemsize, column)}]"
+        but = f" && {code} != {padding}" if padding >= 0 else ""
+        return [
+            "",
+            f"/* {out}: at {codes}{_column(column)} the sums of the rows of {g}{_column(first)};",
+            " * they are added in double */",
+            f"memset({out}, 0, {rows * columns} * sizeof *{out});",
+            f"for (ptrdiff_t i = 0; i < {count}; i++)",
+            f"    for (ptrdiff_t j = 0; j < {columns}{but}; j++)",
+            f"        {out}[{columns} * {code} + j] += {g}[{_entry(lead, first)} + j];",
+        ]
+
+    def part(self, ref: Ref, e: Any, dtype: Any, first_writes: bool = False) -> tuple[str, int]:
+        """The name of the array that holds a place, and how many entries the place is from its
+        beginning."""
+        whole = self.layout.ref(e)
+        first = (ref[2] - whole[2]) // np.dtype(dtype).itemsize
+        writes = first_writes and not first
+        return self.name(whole, dtype, self.wish(e), self.graph.shapes[e], "", writes), first
 
     def _random(self, i: Instruction) -> list[str]:
         k, p, shape = i.details
@@ -284,6 +323,15 @@ def formulas(names: list[str]) -> str:
 
 def _shape(shape: Any) -> str:
     return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+
+
+def _column(first: int) -> str:
+    return f" from column {first}" if first else ""
+
+
+def _entry(step: int, first: int) -> str:
+    """The index of the i-th row, from an entry of it on."""
+    return ("i" if step == 1 else f"{step} * i") + (f" + {first}" if first else "")
 
 
 def _kind(shape: Any, dtype: Any) -> str:

@@ -115,7 +115,7 @@ class _Scatter(Op):
         **attrs: Any,
     ) -> Any:
         (h,) = cotangents
-        codes = x if column < 0 else x[:, column].astype(np.int64)
+        codes = x if column < 0 else x[:, column]
         rows = apply(_gather, h, codes=codes, shape=shape, padding=padding, blank=True)[0]
         if column < 0:
             return (rows,)

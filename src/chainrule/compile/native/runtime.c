@@ -20,6 +20,7 @@
 #include <numpy/arrayobject.h>
 
 #include "loops.h"
+#include "lookup.h"
 
 /* In the stable ABI since 3.12 by name; the flag's meaning is older. */
 #ifndef Py_TPFLAGS_HAVE_VECTORCALL
@@ -35,7 +36,7 @@ typedef void (*Kernel)(ptrdiff_t, ptrdiff_t, void *const *, const ptrdiff_t *, v
 #define MOST_BYTES (PY_SSIZE_T_MAX / 4) /* so that sums of sizes and offsets do not overflow */
 
 enum { ARGUMENT, FIXED, WORKSPACE, RESULT, SPACES };
-enum { KERNEL, PRODUCT, COPY, RANDOM, LABELS_GUARD, CALL };
+enum { KERNEL, PRODUCT, COPY, RANDOM, LABELS_GUARD, CODES_GUARD, GATHER, SCATTER, CALL };
 
 static const char *const SPACE_NAMES[] = {"argument", "fixed", "workspace", "result"};
 
@@ -62,9 +63,13 @@ typedef struct {
         struct {
             Kernel function;
             ptrdiff_t rows, columns, *steps;
+            char along;       /* 'r', 'c': it may be shared out by rows, by columns; 'n': not */
+            unsigned char *item; /* bytes from column to column of an operand, or 0 */
+            ptrdiff_t *down;  /* bytes from row to row */
         } kernel;
         Product product;
         Copy *copy;
+        Lookup lookup;
         struct {
             ptrdiff_t n;
             uint64_t threshold;
@@ -367,6 +372,46 @@ done:
     return answer ? 0 : -1;
 }
 
+enum { MOST_SHARED = 64 }; /* operands of a kernel that is shared out */
+
+typedef struct {
+    const Instruction *kernel;
+    void *const *operand;
+    ptrdiff_t part;       /* rows or columns of a task */
+} Shared;
+
+static void part_of_kernel(const void *context, ptrdiff_t task, void *memory)
+{
+    const Shared *s = context;
+    const Instruction *x = s->kernel;
+    int by_rows = x->u.kernel.along == 'r';
+    ptrdiff_t rows = x->u.kernel.rows, columns = x->u.kernel.columns, from = task * s->part;
+    ptrdiff_t *sides = by_rows ? &rows : &columns;
+    void *operand[MOST_SHARED];
+    for (int i = 0; i < x->count; i++)
+        operand[i] = (char *)s->operand[i] +
+                     from * (by_rows ? x->u.kernel.down[i] : x->u.kernel.item[i]);
+    *sides = *sides - from < s->part ? *sides - from : s->part;
+    x->u.kernel.function(rows, columns, operand, x->u.kernel.steps, memory);
+}
+
+/* Run a kernel in parts, sixteen rows or columns or a multiple of it each; 0 where it was not. */
+static int share_kernel(const Instruction *x, void *const *operand)
+{
+    enum { LEAST = 1 << 13 }; /* elements of a task */
+    ptrdiff_t n = x->u.kernel.along == 'r' ? x->u.kernel.rows : x->u.kernel.columns;
+    ptrdiff_t work = x->u.kernel.rows * x->u.kernel.columns, tasks = 2 * thread_count();
+    if (tasks < 4)
+        return 0;
+    if (tasks > work / LEAST)
+        tasks = work / LEAST;
+    Shared s = {.kernel = x, .operand = operand, .part = ((n + tasks - 1) / tasks + 15) / 16 * 16};
+    return share(part_of_kernel, &s, (n + s.part - 1) / s.part);
+}
+
+enum { STOPPED = 1 };
+
+/* 0, -1 with an exception, or STOPPED at a code that has no row. */
 static int run(Plan *p, Frame *f, PyObject *const *args)
 {
     PyThreadState *saved = NULL;
@@ -379,8 +424,9 @@ static int run(Plan *p, Frame *f, PyObject *const *args)
         void **operand = table + x->first;
         switch (x->kind) {
         case KERNEL:
-            x->u.kernel.function(x->u.kernel.rows, x->u.kernel.columns, operand,
-                                 x->u.kernel.steps, f->scratch);
+            if (x->u.kernel.along == 'n' || !share_kernel(x, operand))
+                x->u.kernel.function(x->u.kernel.rows, x->u.kernel.columns, operand,
+                                     x->u.kernel.steps, f->scratch);
             break;
         case PRODUCT:
             if (product_run(&x->u.product, operand[0], operand[1], operand[2], f->scratch))
@@ -396,6 +442,13 @@ static int run(Plan *p, Frame *f, PyObject *const *args)
             break;
         case RANDOM:
             random_bits(operand[0], x->u.random.n, x->u.random.threshold, operand[1]);
+            break;
+        case GATHER:
+            failed = gather_rows(&x->u.lookup, operand[0], operand[1], operand[2]) ? 0 : STOPPED;
+            break;
+        case SCATTER:
+            failed = scatter_rows(&x->u.lookup, operand[0], operand[1], operand[2], f->scratch)
+                         ? 0 : STOPPED;
             break;
         case CALL:
             if (saved)
@@ -468,13 +521,19 @@ static PyObject *plan_call(PyObject *self, PyObject *const *args, size_t nargsf,
     }
     for (Py_ssize_t i = 0; i < p->guards; i++) {
         Instruction *x = &p->instruction[i];
-        if (!labels_hold(f->table[x->first], x->u.labels.n, x->u.labels.classes,
-                         x->u.labels.item, x->u.labels.is_signed)) {
+        const Lookup *q = &x->u.lookup;
+        if (x->kind == CODES_GUARD
+                ? !codes_hold(f->table[x->first], q->count, q->step, q->kind, q->rows)
+                : !labels_hold(f->table[x->first], x->u.labels.n, x->u.labels.classes,
+                               x->u.labels.item, x->u.labels.is_signed)) {
             good = 0;
             goto refused;
         }
     }
-    if (run(p, f, args) == 0 && (answer = PyTuple_New(p->results)))
+    int done = run(p, f, args);
+    if (done == STOPPED)
+        good = 0;
+    else if (done == 0 && (answer = PyTuple_New(p->results)))
         for (Py_ssize_t i = 0; i < p->results; i++) {
             PyTuple_SetItem(answer, i, f->held[p->arguments + i]);
             f->held[p->arguments + i] = NULL;
@@ -698,9 +757,11 @@ static int item_of(const Plan *p, PyObject *o)
 static int make_kernel(Plan *p, Instruction *x, PyObject *t)
 {
     PyObject *kind, *address, *refs, *steps;
-    Py_ssize_t rows, columns, tiles;
-    if (!PyArg_ParseTuple(t, "OOnnO!O!n", &kind, &address, &rows, &columns, &PyList_Type, &refs,
-                          &PyList_Type, &steps, &tiles))
+    Py_ssize_t rows, columns, tiles, layouts = 0, items = 0;
+    const char *along = "n", *layout = NULL, *size = NULL;
+    if (!PyArg_ParseTuple(t, "OOnnO!O!n|ss#y#", &kind, &address, &rows, &columns, &PyList_Type,
+                          &refs, &PyList_Type, &steps, &tiles, &along, &layout, &layouts, &size,
+                          &items))
         return -1;
     x->u.kernel.function = (Kernel)PyLong_AsVoidPtr(address);
     if (!x->u.kernel.function)
@@ -711,10 +772,17 @@ static int make_kernel(Plan *p, Instruction *x, PyObject *t)
         return wrong(p, "kernel: %d refs, but %zd steps", x->count, PyList_Size(steps));
     x->u.kernel.rows = rows;
     x->u.kernel.columns = columns;
-    if (!(x->u.kernel.steps = PyMem_Malloc((size_t)(x->count + 1) * sizeof(ptrdiff_t)))) {
+    if (layout && (layouts != x->count || items != x->count))
+        return wrong(p, "kernel: %d refs, but %zd layouts of %zd sizes", x->count, layouts, items);
+    if ((*along != 'n' && *along != 'r' && *along != 'c') || (*along != 'n' && !size))
+        return wrong(p, "kernel: cannot be shared out along %s", along);
+    /* steps, then bytes from row to row, then bytes from column to column */
+    if (!(x->u.kernel.steps = PyMem_Malloc((size_t)(x->count + 1) * (2 * sizeof(ptrdiff_t) + 1)))) {
         PyErr_NoMemory();
         return -1;
     }
+    x->u.kernel.down = x->u.kernel.steps + x->count + 1;
+    x->u.kernel.item = (unsigned char *)(x->u.kernel.down + x->count + 1);
     for (int i = 0; i < x->count; i++) {
         ptrdiff_t step = PyLong_AsSsize_t(PyList_GetItem(steps, i)), reach;
         if (step == -1 && PyErr_Occurred())
@@ -731,12 +799,17 @@ static int make_kernel(Plan *p, Instruction *x, PyObject *t)
         if (add_ref(p, ref, what, 0, rows && columns ? reach + item : 0, 0, 0) < 0)
             return -1;
         x->u.kernel.steps[i] = step;
+        char where = size ? layout[i] : 's'; /* full, row, column, scalar */
+        x->u.kernel.down[i] = where == 'f' || where == 'r' ? step * (unsigned char)size[i] : 0;
+        x->u.kernel.item[i] = (unsigned char)(where == 'f' || where == 'c' ? size[i] : 0);
     }
     ptrdiff_t scratch;
     if (columns > PY_SSIZE_T_MAX - 16 || !fits(tiles * 8, (columns + 15) / 16 * 16, &scratch))
         return wrong(p, "kernel: its scratch is too large");
     if (scratch > p->scratch)
         p->scratch = scratch;
+    int shared = rows * columns >= 1 << 15 && x->count <= MOST_SHARED && scratch <= MEMORY;
+    x->u.kernel.along = shared ? *along : 'n';
     return 0;
 }
 
@@ -922,6 +995,72 @@ static int make_labels(Plan *p, Instruction *x, PyObject *t)
     return add_ref(p, ref, "labels", 0, bytes, item, 0);
 }
 
+/* The codes of a lookup: (type, ref, count, step in bytes). */
+static int add_codes(Plan *p, Lookup *q, int type, PyObject *ref)
+{
+    ptrdiff_t reach = 0;
+    if (!PyTypeNum_ISINTEGER(type) && type != NPY_FLOAT && type != NPY_DOUBLE)
+        return wrong(p, "codes: type number %d is no integer type, float32 or float64", type);
+    PyArray_Descr *descr = PyArray_DescrFromType(type);
+    ptrdiff_t item = PyDataType_ELSIZE(descr);
+    Py_DECREF(descr);
+    q->kind = type == NPY_FLOAT    ? CODE_FLOAT
+              : type == NPY_DOUBLE ? CODE_DOUBLE
+                                   : (int)item * 2 + PyTypeNum_ISSIGNED(type);
+    if (q->count < 0 || q->count > INT32_MAX || q->step < 0 || q->step % item)
+        return wrong(p, "codes: %zd of them at a step of %zd bytes", q->count, q->step);
+    if (!fits(q->count ? q->count - 1 : 0, q->step, &reach) || reach > MOST_BYTES)
+        return wrong(p, "codes: too many");
+    return add_ref(p, ref, "codes", 0, q->count ? reach + item : 0, item, 0);
+}
+
+static int make_codes(Plan *p, Instruction *x, PyObject *t)
+{
+    PyObject *kind, *ref;
+    int type;
+    Lookup *q = &x->u.lookup;
+    if (!PyArg_ParseTuple(t, "OiOnnn", &kind, &type, &ref, &q->count, &q->step, &q->rows))
+        return -1;
+    if (q->rows < 0)
+        return wrong(p, "codes: a size is negative");
+    if (p->guards != p->instructions_made)
+        return wrong(p, "codes: guards come before all other instructions");
+    p->guards++;
+    return add_codes(p, q, type, ref);
+}
+
+/* Both ways: out of the table, or with `back` into it. */
+static int make_lookup(Plan *p, Instruction *x, PyObject *t, int back)
+{
+    PyObject *kind, *out, *from, *codes;
+    int type, codes_type;
+    Lookup *q = &x->u.lookup;
+    if (!PyArg_ParseTuple(t, "OinnnOOiOnnn", &kind, &type, &q->rows, &q->columns, &q->lead, &out,
+                          &from, &codes_type, &codes, &q->count, &q->step, &q->padding))
+        return -1;
+    if (type != NPY_FLOAT && type != NPY_DOUBLE)
+        return wrong(p, "rows: type number %d is neither float32 nor float64", type);
+    q->single = type == NPY_FLOAT;
+    if (q->rows < 0 || q->rows > INT32_MAX || q->columns < 0 || q->count < 0)
+        return wrong(p, "rows: a size is negative or too large");
+    ptrdiff_t item = q->single ? 4 : 8;
+    ptrdiff_t table = reach_of(q->rows, q->columns, q->columns ? q->columns : 1, item);
+    ptrdiff_t rows = reach_of(q->count, q->columns, q->lead, item);
+    if (table < 0 || rows < 0 || table > MOST_BYTES || rows > MOST_BYTES)
+        return wrong(p, "rows: a row is longer than the step from row to row");
+    if (add_ref(p, out, "the target", 0, back ? table : rows, item, 1) < 0 ||
+        add_ref(p, from, "the source", 0, back ? rows : table, item, 0) < 0 ||
+        add_codes(p, q, codes_type, codes) < 0)
+        return -1;
+    if (back && scatter_scratch(q) > p->scratch)
+        p->scratch = scatter_scratch(q);
+    return 0;
+}
+
+static int make_gather(Plan *p, Instruction *x, PyObject *t) { return make_lookup(p, x, t, 0); }
+
+static int make_scatter(Plan *p, Instruction *x, PyObject *t) { return make_lookup(p, x, t, 1); }
+
 static int make_view(Plan *p, PyObject *o, View *v)
 {
     PyObject *ref, *shape, *strides;
@@ -969,7 +1108,9 @@ static const struct {
 } KINDS[] = {
     {"kernel", KERNEL, -4, make_kernel},  {"product", PRODUCT, 3, make_product},
     {"copy", COPY, 2, make_copy},         {"random", RANDOM, 2, make_random},
-    {"labels", LABELS_GUARD, 1, make_labels}, {"python", CALL, -2, make_call},
+    {"labels", LABELS_GUARD, 1, make_labels}, {"codes", CODES_GUARD, 1, make_codes},
+    {"gather", GATHER, 3, make_gather},   {"scatter", SCATTER, 3, make_scatter},
+    {"python", CALL, -2, make_call},
 };
 enum { KIND_COUNT = sizeof KINDS / sizeof *KINDS };
 
@@ -1330,11 +1471,12 @@ done:
 static PyObject *set_blas(PyObject *module, PyObject *args)
 {
     (void)module;
-    PyObject *s, *d;
+    PyObject *s, *d, *t;
     int bits;
-    if (!PyArg_ParseTuple(args, "OOi", &s, &d, &bits))
+    if (!PyArg_ParseTuple(args, "OOiO", &s, &d, &bits, &t))
         return NULL;
     void *sgemm = PyLong_AsVoidPtr(s), *dgemm = PyLong_AsVoidPtr(d);
+    void *threads = PyLong_AsVoidPtr(t);
     if (PyErr_Occurred())
         return NULL;
     if ((bits != 32 && bits != 64) || !sgemm != !dgemm) {
@@ -1343,6 +1485,7 @@ static PyObject *set_blas(PyObject *module, PyObject *args)
         return NULL;
     }
     blas.sgemm = sgemm, blas.dgemm = dgemm, blas.bits = bits;
+    threads_wanted = (int (*)(void))threads;
     Py_RETURN_NONE;
 }
 
@@ -1350,8 +1493,9 @@ static PyMethodDef methods[] = {
     {"product", (PyCFunction)(void (*)(void))product, METH_VARARGS | METH_KEYWORDS,
      "product(a, b, out=None)\n--\n\nThe matrix product, by the code that a plan's product runs."},
     {"set_blas", set_blas, METH_VARARGS,
-     "set_blas(sgemm, dgemm, bits)\n--\n\nAddresses of cblas_sgemm and cblas_dgemm, and the width "
-     "of their integers; (0, 0, 32) takes them back."},
+     "set_blas(sgemm, dgemm, bits, threads)\n--\n\nAddresses of cblas_sgemm and cblas_dgemm, the "
+     "width of their integers, and the address of a function that tells how many threads may run; "
+     "(0, 0, 32, 0) takes them back."},
     {NULL, NULL, 0, NULL},
 };
 
