@@ -14,7 +14,7 @@ from chainrule.data.preprocess.values import (
     as_moments,
     as_numbers,
     as_text,
-    family_of,
+    clock_of,
     refuse,
 )
 
@@ -25,6 +25,7 @@ __all__ = ["Categories", "Encoder", "Moments", "Numbers", "embedding_width"]
 
 Out = npt.NDArray[np.float32]
 
+_NAMED = 1000
 _DAY = 86_400_000_000  # in microseconds
 
 
@@ -198,12 +199,17 @@ class Categories:
     get too; missing values have a place of their own if training had any, and that of the rare
     ones otherwise. As 0/1 features, that shared place is there only if training had rare
     categories; without it, a row of an unseen category is 0 in all features. As a code it is 0.
+
+    Attributes:
+        merged: how many categories are rare.
+        known_rare: their names, to tell them from new ones; none if there are over 1000.
     """
 
     column: str
     kind: str
     categories: list[str]
     merged: int
+    known_rare: list[str]
     rare: int
     missing: bool
     embedded: bool
@@ -213,10 +219,10 @@ class Categories:
         text = as_text(series)
         counts = text.drop_nulls().value_counts(name="count")
         kept = counts.filter(counts["count"] >= rare)[series.name].sort().to_list()
-        merged, missing = len(counts) - len(kept), text.null_count() > 0
-        return cls(
-            series.name, "categorical", kept, merged, rare, missing, len(kept) > one_hot_up_to
-        )
+        few = counts.filter(counts["count"] < rare)[series.name].sort()
+        named = few.to_list() if len(few) <= _NAMED else []
+        missing, embedded = text.null_count() > 0, len(kept) > one_hot_up_to
+        return cls(series.name, "categorical", kept, len(few), named, rare, missing, embedded)
 
     def read(self, series: pl.Series) -> pl.Series:
         return as_text(series)
@@ -265,20 +271,23 @@ class Categories:
                 f"{self.column}: {_rows(absent)} without a value, where training had none; "
                 "counted as a rare category"
             )
-        if not self.merged:  # otherwise what is rare is not told from what is new
-            new = values.filter((self.codes(values) == 0) & values.is_not_null().to_numpy())
-            if len(new):
-                some = ", ".join(repr(v) for v in new.unique(maintain_order=True).head(3))
-                more = ", …" if new.n_unique() > 3 else ""
-                notes.append(
-                    f"{self.column}: {_rows(len(new))} of categories not seen in "
-                    f"training ({new.n_unique()}: {some}{more}); counted as a rare category"
-                )
+        new = values.filter((self.codes(values) == 0) & values.is_not_null().to_numpy())
+        if self.known_rare and len(new):
+            new = new.filter(~new.is_in(self.known_rare))
+        if len(new):
+            some = ", ".join(repr(v) for v in new.unique(maintain_order=True).head(3))
+            more = ", …" if new.n_unique() > 3 else ""
+            what = "rare or " if self.merged > len(self.known_rare) else ""
+            notes.append(
+                f"{self.column}: {_rows(len(new))} of categories {what}not seen in training "
+                f"({new.n_unique()}: {some}{more}); counted as a rare category"
+            )
         return notes
 
     def action(self) -> str:
         size = self.embedding()
-        what = f"{len(self.categories)} categories"
+        n = len(self.categories)
+        what = f"{n} {'category' if n == 1 else 'categories'}"
         if self.merged:
             what += f" and {self.merged} of under {self.rare} rows as one"
         if self.missing:
@@ -292,8 +301,8 @@ class Categories:
             raise ValueError("it has no categories")
         if len(set(self.categories)) < len(self.categories):
             raise ValueError("a category is there twice")
-        if self.merged < 0 or self.rare < 1:
-            raise ValueError("counts must not be negative")
+        if self.merged < len(self.known_rare) or self.rare < 1:
+            raise ValueError("its counts do not belong together")
 
 
 @dataclass
@@ -316,9 +325,7 @@ class Moments:
     def fit(cls, series: pl.Series, form: str) -> Moments:
         import polars as pl
 
-        family = family_of(series)
-        family = "dates" if family == "text" else family
-        zone = str(getattr(series.dtype, "time_zone", None) or "")
+        family, zone = clock_of(series)
         new = cls(series.name, "datetime", family, zone, _no_numbers(series.name), [])
         micros = new.read(series)
         new.elapsed = Numbers.fit(micros.cast(pl.Float64) / 1e6, "numeric", form)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from chainrule.array.errors import DataError, MissingExtraError
 from chainrule.data.sources import column_names
@@ -48,7 +49,12 @@ def to_frame(data: Any, name: str = "the table", column: str = "x") -> pl.DataFr
     if isinstance(data, pl.Series):
         return (data if data.name else data.alias(column)).to_frame()
     if isinstance(data, np.ma.MaskedArray):
-        data = np.ma.filled(data.astype(object), None) if np.ma.is_masked(data) else data.data
+        hidden = np.ma.getmaskarray(data)
+        plain: npt.NDArray[Any] = data.data
+        if hidden.any():
+            plain = plain.astype(object)
+            plain[hidden] = None
+        data = plain
     try:
         if isinstance(data, Mapping):
             columns = {str(key): values for key, values in data.items()}

@@ -10,8 +10,10 @@ from chainrule.array.errors import DataError
 from chainrule.data.preprocess.values import (
     PAIRS,
     as_booleans,
+    as_moments,
     as_numbers,
     as_text,
+    clock_of,
     family_of,
     is_iso,
     refuse,
@@ -88,13 +90,15 @@ def recognise(series: pl.Series, asked: str | None = None, ordered: bool = False
             f"column {series.name!r} has type {series.dtype}, of which no numbers can be made. "
             "Split it into plain columns, or leave it out (drop)."
         )
-    text = series.cast(pl.String).drop_nulls()
+    text = series.cast(pl.String).str.strip_chars().drop_nulls()
     text = text.filter(text != "")
+    if not len(text):
+        return "categorical"
     # a few values decide for nearly every column, and all of them are looked at only if they agree
     head = text.head(1000)
-    numbers = head.str.strip_chars().cast(pl.Float64, strict=False)
+    numbers = head.cast(pl.Float64, strict=False)
     if len(numbers) - numbers.null_count() >= 0.5 * len(head):
-        numbers = text.str.strip_chars().cast(pl.Float64, strict=False)
+        numbers = text.cast(pl.Float64, strict=False)
         share = 1 - numbers.null_count() / len(numbers)
         if share == 1:
             return "numeric"
@@ -112,10 +116,10 @@ def recognise(series: pl.Series, asked: str | None = None, ordered: bool = False
     if is_iso(head) and is_iso(text):
         return "datetime"
     if head.n_unique() <= 6 and text.n_unique() <= 6:
-        words = set(text.str.strip_chars().str.to_lowercase().unique())
+        words = set(text.str.to_lowercase().unique())
         if any(words == pair for pair in PAIRS):
             return "boolean"
-    spaces = text.str.strip_chars().str.count_matches(r"\s+").mean()
+    spaces = text.str.count_matches(r"\s+").mean()
     length = text.str.len_chars().mean()
     wordy = float(spaces or 0) >= 2 or float(length or 0) >= 30  # type: ignore[arg-type]
     if wordy and float(spaces or 0) >= 0.5 and text.n_unique() > 0.5 * len(text):  # type: ignore[arg-type]
@@ -165,6 +169,8 @@ def duplicates(columns: list[pl.Series]) -> dict[str, str]:
     """
     groups: dict[object, list[pl.Series]] = {}
     for series in columns:
+        if not family_of(series):  # lists and the like, which `recognise` refuses
+            continue
         some = series.gather_every(max(1, len(series) // 256))
         key = (family_of(series), tuple(as_plain(some).to_list()))
         groups.setdefault(key, []).append(series)
@@ -195,7 +201,9 @@ def as_plain(series: pl.Series) -> pl.Series:
 
 
 def canonical(series: pl.Series, kind: str) -> pl.Series:
-    """The column as numbers, booleans or text, for counting; other kinds as they are."""
+    """The column as numbers, booleans, text or moments, for counting; other kinds as they are."""
+    if kind == "datetime":
+        return as_moments(series, *clock_of(series))
     if kind == "numeric":
         fix = (
             "Correct or declare as missing what is none, or say that the column holds categories: "

@@ -25,7 +25,7 @@ def leak(series: pl.Series, unique: int, target: Any) -> str:
 
     - It equals the target, or |correlation| with a target of numbers is over 0.999.
     - Its value decides that of the target in every row, with at least 5 rows for each of its
-      values on average.
+      values on average, and 5 that differ from the most frequent target.
 
     Args:
         series: the column.
@@ -58,6 +58,9 @@ def leak(series: pl.Series, unique: int, target: Any) -> str:
 def _decides(a: pl.Series, b: pl.Series) -> bool:
     import polars as pl
 
+    most = b.value_counts(name="count")["count"].max()
+    if not isinstance(most, int) or len(b) - most < _PER_VALUE:
+        return False
     # a thousand rows tell most columns apart already
     for part in (slice(0, 1000), slice(None)):
         pairs = pl.DataFrame({"a": a[part], "b": b[part]})

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from chainrule.ops.standardization import mean_and_deviation, standardize
+from chainrule.ops.standardization import mean_and_deviation
 
 __all__ = ["SCALINGS", "Scaler"]
 
@@ -82,18 +82,19 @@ class Scaler:
 
     def exact(self, x: Array) -> npt.NDArray[np.float64]:
         """Scaled, in double precision and not clipped."""
-        if self.unit != 1.0:
-            x = x / self.unit
-        if self.form == "quantile":
-            return np.interp(x, self.knots, self.scores)
-        with np.errstate(over="ignore"):
-            z: npt.NDArray[np.float64] = standardize(x, self.centre, self.scale)
-            return z
+        with np.errstate(over="ignore"):  # what lies beyond float64 is clipped like all that is far
+            if self.unit != 1.0:
+                x = x / self.unit
+            if self.form == "quantile":
+                return np.interp(x, self.knots, self.scores)
+            z: npt.NDArray[np.float64] = x - self.centre
+            z /= self.scale
+        return z
 
     def apply(self, x: Array) -> npt.NDArray[np.float32]:
         """Scaled, as float32 within ±`limit`, from finite float64."""
         z = self.exact(x)
-        return np.clip(z, -self.limit, self.limit, out=z if z is not x else None).astype(np.float32)
+        return np.clip(z, -self.limit, self.limit, out=z).astype(np.float32)
 
     def undo(self, z: Array) -> npt.NDArray[np.float64]:
         """The way back of the linear forms, in double precision."""

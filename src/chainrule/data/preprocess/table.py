@@ -61,9 +61,9 @@ class _Options:
                 raise DataError(
                     f"column {name!r} cannot be of kind {kind!r}; {nearest(kind, ASKABLE)}"
                 )
-        if self.rare is not None and self.rare < 1:
+        if self.rare is not None and (not _is_count(self.rare) or self.rare < 1):
             raise DataError(f"rare={self.rare!r}; expected a number of rows, at least 1, or None.")
-        if self.one_hot_up_to < 0:
+        if not _is_count(self.one_hot_up_to) or self.one_hot_up_to < 0:
             raise DataError(f"one_hot_up_to={self.one_hot_up_to!r}; expected 0 or more categories.")
         for name, order in self.ordinal.items():
             if len(set(order)) < len(order) or len(order) < 2:
@@ -76,6 +76,10 @@ class _Options:
                     f"column {name!r} is given an order and the kind {self.kinds[name]!r}; leave "
                     "one of them out."
                 )
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 class TablePreprocessor:
@@ -146,6 +150,7 @@ class TablePreprocessor:
         self.columns: list[Column] = []
         self.warnings: list[str] = []
         self._encoders: list[Encoder] = []
+        self._arrange()
 
     # -- fitting ------------------------------------------------------------------------------
 
@@ -184,7 +189,9 @@ class TablePreprocessor:
         rare = options.rare or max(2, min(10, round(len(frame) / 200)))
         names = [name for name in frame.columns if name not in options.drop]
         same = duplicates([frame[name] for name in names if name not in options.kinds])
-        self.columns, self.warnings, self._encoders = [], [], []
+        columns: list[Column] = []
+        warnings: list[str] = []
+        encoders: list[Encoder] = []
         for name in names:
             series = frame[name]
             kind, missing, unique, example, why = self._look(series, same, len(names))
@@ -196,7 +203,7 @@ class TablePreprocessor:
             if kind == "identifier":
                 asked = options.kinds.get(name) == "identifier"
                 if not asked:
-                    self.warnings.append(
+                    warnings.append(
                         f"{name!r} identifies rows ({why}) and is left out; if it says something "
                         f"about them, name its kind, such as kinds={{{name!r}: 'categorical'}}"
                     )
@@ -206,14 +213,15 @@ class TablePreprocessor:
                 how = leak(series, unique, target)
                 if how:
                     note = f"gives the target away: {how}"
-                    self.warnings.append(
+                    warnings.append(
                         f"{name!r} may give the target away: {how}. Will it be known when the "
                         f"model is used? If not, drop it"
                     )
             action = encoder.action() if encoder else f"left out: {why}"
-            self.columns.append(Column(name, kind, missing, unique, example, action, note))
+            columns.append(Column(name, kind, missing, unique, example, action, note))
             if encoder:
-                self._encoders.append(encoder)
+                encoders.append(encoder)
+        self.columns, self.warnings, self._encoders = columns, warnings, encoders
         self._arrange()
 
     def _look(

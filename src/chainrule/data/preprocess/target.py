@@ -13,7 +13,7 @@ from chainrule.array.errors import DataError, FileFormatError, nearest
 from chainrule.data.preprocess.frames import to_frame
 from chainrule.data.preprocess.scaling import Scaler
 from chainrule.data.preprocess.stored import from_plain, to_plain
-from chainrule.data.preprocess.tasks import TASKS, decide
+from chainrule.data.preprocess.tasks import INTEGERS, TASKS, decide
 from chainrule.data.preprocess.values import (
     as_booleans,
     as_numbers,
@@ -68,8 +68,7 @@ class _Stored:
             raise ValueError("a type is unknown")
 
 
-_INTEGERS = {f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)}
-_DTYPES = {"Boolean", "String", "Float64"} | _INTEGERS
+_DTYPES = {"Boolean", "String", "Float64"} | INTEGERS
 
 
 class Target:
@@ -358,7 +357,7 @@ def _dtype(name: str) -> Any:
 def _check_types(classes: Iterable[Any], dtypes: Iterable[str]) -> None:
     """Raise FileFormatError where a class is not of the type that `decode` gives it."""
     for name in dtypes:
-        bits = int(name.lstrip("UInt") or 0) if name in _INTEGERS else 0
+        bits = int(name.lstrip("UInt") or 0) if name in INTEGERS else 0
         low, high = (0, 2**bits) if name[0] == "U" else (-(2 ** max(bits - 1, 0)), 2 ** (bits - 1))
         for value in classes:
             fits = {"Boolean": type(value) is bool, "String": type(value) is str}

@@ -14,9 +14,11 @@ from chainrule.data.preprocess.values import as_numbers, as_text, family_of, fil
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["TASKS", "Decision", "decide"]
+__all__ = ["INTEGERS", "TASKS", "Decision", "decide"]
 
 TASKS = ("auto", "classification", "regression", "binary", "multiclass", "multilabel")
+
+INTEGERS = {f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)}
 
 _MOST_CLASSES = 20  # whole numbers of more values than this are measured, not named
 _ROWS_EACH = 5  # and so are those of which each value has fewer rows than this on average
@@ -218,8 +220,10 @@ def _labels(look: _Look) -> tuple[list[Any], str]:
                 "them as integers or text."
             )
         series = numbers.cast(pl.Int64)
-    elif series.dtype == pl.Int128:
-        series = series.cast(pl.Int64)
+    elif family == "numbers" and str(series.dtype) not in INTEGERS:
+        raise DataError(
+            f"the target {look.name!r} has type {series.dtype}; expected integers of up to 64 bits."
+        )
     return sorted(series.unique().to_list()), str(series.dtype)
 
 
@@ -253,5 +257,5 @@ def _several(looks: list[_Look], asked: str) -> Decision:
         return _multilabel(looks, why)
     raise DataError(
         f"{len(looks)} targets do not go together under task {asked}: {listed}. Several targets "
-        "are all numbers (task regression) or all 0 and 1 (task multilabel); train others one by one."
+        "are all numbers (task regression) or all 0 and 1 (task multilabel); train others singly."
     )

@@ -22,6 +22,7 @@ __all__ = [
     "as_moments",
     "as_numbers",
     "as_text",
+    "clock_of",
     "family_of",
     "filled",
     "refuse",
@@ -179,6 +180,13 @@ def family_of(series: pl.Series) -> str:
     return next((word for known, word in single.items() if dtype == known), "")
 
 
+def clock_of(series: pl.Series) -> tuple[str, str]:
+    """What `as_moments` takes a column of moments for: its family and time zone."""
+    family = family_of(series)
+    zone = str(getattr(series.dtype, "time_zone", None) or "")
+    return (family if family in ("durations", "times") else "dates"), zone
+
+
 def filled(series: pl.Series) -> npt.NDArray[np.bool_]:
     """``(n,)``: where a column has a value: neither null nor NaN nor empty text."""
     import polars as pl
@@ -219,7 +227,10 @@ def as_moments(series: pl.Series, family: str = "dates", zone: str = "") -> pl.S
                 f"column {series.name!r} has {now}, and had {then} in training. Convert it to what "
                 "it was."
             )
-        series = series.dt.convert_time_zone(zone)
+        try:
+            series = series.dt.convert_time_zone(zone)
+        except pl.exceptions.PolarsError as error:
+            raise DataError(f"column {series.name!r} has no time zone {zone!r}: {error}") from error
     if isinstance(dtype, pl.Datetime) and zone:
         series = series.dt.replace_time_zone(None)
     if dtype == pl.Date:
@@ -230,12 +241,22 @@ def as_moments(series: pl.Series, family: str = "dates", zone: str = "") -> pl.S
         if unit == "ms":
             bad = (ticks.abs() > 2**53).fill_null(False)
             if bad.any():
-                refuse(series, bad, "outside the calendar", "Correct them, or leave them empty.")
+                refuse(
+                    series.to_physical(),
+                    bad,
+                    "outside the calendar",
+                    "Correct them, or leave them empty.",
+                )
         micros = ticks * 1000 if unit == "ms" else ticks // 1000 if unit == "ns" else ticks
     if family == "dates":
         bad = ((micros < _FIRST) | (micros > _LAST)).fill_null(False)
         if bad.any():
-            refuse(series, bad, "outside the years 1 to 9999", "Correct them, or leave them empty.")
+            refuse(
+                series.to_physical(),
+                bad,
+                "outside the years 1 to 9999",
+                "Correct them, or leave them empty.",
+            )
     return micros
 
 
