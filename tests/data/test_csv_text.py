@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainrule.array.errors import DataError, FileFormatError
-from chainrule.data import csv_text
+from chainrule.array.errors import DataError
+from chainrule.data import decoding
 from chainrule.data.csv_text import CsvFile
 
 pytest.importorskip("polars")
@@ -65,47 +65,6 @@ def test_a_given_delimiter_and_a_tsv_are_taken_as_they_are(written):
             written("a,b\n1,2\n", delimiter=wrong)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
-def test_encodings_with_a_mark_are_found(written, encoding):
-    assert rows(written("ä,b\né😀,2\n".encode(encoding))) == [("é😀", "2")]
-    assert written("ä,b\n1,2\n".encode(encoding)).names == ["ä", "b"]
-
-
-@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16-le", "shift_jis", "utf-8"])
-def test_encodings_given(written, encoding):
-    word = "ソ" if encoding == "shift_jis" else "é"
-    assert rows(written(f"a,b\n{word},2\n".encode(encoding), encoding=encoding)) == [(word, "2")]
-
-
-@pytest.mark.parametrize(
-    ("data", "text"),
-    [
-        ("a,b\nx,1\ncafé,2\n".encode("latin-1"), r"line 3, byte 11: 0xe9 .*latin-1.*'café'"),
-        ("a,b\n“x”,1\n".encode("cp1252"), r"line 2, byte 4: 0x93 .*--encoding cp1252.*'“x”'"),
-        ("a,b\r\n\r\nx,é".encode()[:-1], r"line 3, byte 9: the file ends within a character"),
-        ("a,b\né,1\n".encode("utf-16-le"), "encoding utf-16-le"),
-        ("a,b\né,1\n".encode("utf-16-be"), "encoding utf-16-be"),
-        (b"a,b\n1,2\n3,\0\n", "line 3, byte 10: a control character; a binary file"),
-        (bytes(range(128, 256)) * 2 + bytes(range(32)) * 4, "a binary file"),
-    ],
-)
-def test_what_is_not_utf8_says_where_and_what_to_give(written, data, text):
-    with pytest.raises(FileFormatError, match=text):
-        rows(written(data))
-
-
-def test_a_wrong_encoding_given(written):
-    with pytest.raises(FileFormatError, match=r"line 2, byte 5: this is not text in ascii"):
-        rows(written("a,b\nxé,1\n".encode(), encoding="ascii"))
-    with pytest.raises(FileFormatError, match=r"line 2, byte 6: this is not text in cp1252"):
-        rows(written(b"a,b\n1,\x81\n", encoding="cp1252"))
-    with pytest.raises(DataError, match="no encoding 'latn-1'; did you mean 'latin-1'"):
-        written("a\n1\n", encoding="latn-1")
-    for wrong in ("base64", "rot13", "x\0", "undefined"):
-        with pytest.raises((DataError, FileFormatError)):
-            rows(written("a,b\n1,2\n", encoding=wrong))
-
-
 @pytest.mark.parametrize("size", [7, 64, 8 << 20])
 @pytest.mark.parametrize(
     ("text", "error"),
@@ -123,7 +82,7 @@ def test_a_wrong_encoding_given(written):
     ],
 )
 def test_broken_records_name_the_line(written, monkeypatch, text, error, size):
-    monkeypatch.setattr(csv_text, "CHUNK", size)
+    monkeypatch.setattr(decoding, "CHUNK", size)
     for end in ("\n", "\r\n"):
         with pytest.raises(DataError, match=error):
             rows(written(text.replace("\n", end)))
@@ -210,7 +169,7 @@ def test_what_csv_writes_is_read_and_lines_are_right(tmp_path_factory, table, en
         writer.writerow(record)
     path.write_bytes(out.getvalue().encode())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_text, "CHUNK", size)
+        patch.setattr(decoding, "CHUNK", size)
         file = CsvFile(str(path), delimiter=",")
         blocks = list(file.blocks())
     expected = [tuple(value.replace("\r\n", "\n") for value in record) for record in table]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chainrule.array.errors import DataError
-from chainrule.data import csv_text
+from chainrule.data import decoding
 from chainrule.data.csv_text import CsvFile
 from chainrule.data.csv_types import (
     MISSING,
@@ -30,7 +30,7 @@ def read(folder, text, chunk=8 << 20, delimiter=","):
     path = folder / "t.csv"
     path.write_text(text, "utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_text, "CHUNK", chunk)
+        patch.setattr(decoding, "CHUNK", chunk)
         file = CsvFile(str(path), delimiter=delimiter)
         return typed(file.blocks, file.names, commas=delimiter != ",")
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import chainrule as cr
 from chainrule.array.errors import DataError, FileFormatError
-from chainrule.data import csv_text, read_table, scan_table
+from chainrule.data import decoding, read_table, scan_table
 
 pl = pytest.importorskip("polars")
 
@@ -77,7 +77,7 @@ def test_what_is_asked_for_is_checked(tmp_path):
 
 
 def test_blocks_hold_the_types_of_the_whole_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_text, "CHUNK", 50)
+    monkeypatch.setattr(decoding, "CHUNK", 50)
     lines = [f"{i},{i % 3}" for i in range(100)]
     path = write(tmp_path / "t.csv", "\n".join(["a,b", *lines, "0.5,x"]))
     blocks = list(scan_table(path, block=7))
@@ -90,7 +90,7 @@ def test_blocks_hold_the_types_of_the_whole_file(tmp_path, monkeypatch):
 
 
 def test_dates_in_blocks_are_read_as_the_whole_file_tells(tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_text, "CHUNK", 16)
+    monkeypatch.setattr(decoding, "CHUNK", 16)
     path = write(tmp_path / "t.csv", "d;x\n03/04/2021;1\n05/06/2021;2\n30/06/2021;1,5\n")
     table = pl.concat(scan_table(path, schema={"d": pl.Date, "x": pl.Float64}))
     assert table.equals(read_table(path))
@@ -134,7 +134,7 @@ def test_round_trip_of_any_table(tmp_path_factory, rows, delimiter, chunk):
     table.write_csv(path, separator=delimiter)
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("error")
-        patch.setattr(csv_text, "CHUNK", chunk)
+        patch.setattr(decoding, "CHUNK", chunk)
         read = read_table(path, delimiter=delimiter)
         again = pl.concat(scan_table(path, delimiter=delimiter, schema=table.schema))
     markers = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"]
