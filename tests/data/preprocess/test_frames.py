@@ -13,6 +13,18 @@ from chainrule.array.errors import DataError, MissingExtraError
 from chainrule.data.preprocess.frames import to_frame
 
 
+class NAType:
+    """What pandas writes for a missing value; it has no truth."""
+
+    def __bool__(self) -> bool:
+        raise TypeError("ambiguous")
+
+    def __ne__(self, other: object) -> Any:
+        return self
+
+    __hash__ = object.__hash__
+
+
 class Foreign:
     """A table that offers what pandas does."""
 
@@ -47,6 +59,8 @@ def test_a_table_of_another_package() -> None:
     when = np.array(["2024-01-01", "NaT"], "datetime64[ns]")
     frame = to_frame(Foreign(a=np.array([1.5, np.nan]), b=np.array(["x", None], object), when=when))
     assert frame["b"].to_list() == ["x", None]
+    nullable = np.array([1, NAType(), np.nan], object)
+    assert to_frame(Foreign(n=nullable))["n"].to_list() == [1, None, None]
     assert frame["when"].null_count() == 1
     assert frame["a"].dtype == pl.Float64
 

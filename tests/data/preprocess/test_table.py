@@ -88,6 +88,8 @@ def test_columns_say_what_is_done() -> None:
     assert second.example == "1.5"
     assert describe_columns(frame, exclude=["k"]) == [second]
     assert describe_columns(frame, kinds={"z": "categorical"})[1].kind == "categorical"
+    assert describe_columns(frame, ordinal={"k": "yx"})[0].kind == "ordinal"
+    assert "as it is" in describe_columns(frame, scaling="none")[1].action
 
 
 def test_the_same_rows_give_the_same_features_in_any_company() -> None:

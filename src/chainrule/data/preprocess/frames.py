@@ -91,9 +91,16 @@ def _series(name: str, values: Any) -> pl.Series:
         return values.alias(name)
     array = values if isinstance(values, list | tuple | range) else np.asarray(values)
     if isinstance(array, np.ndarray) and array.dtype.kind == "O":
-        array = [None if v is None or v != v else v for v in array.tolist()]
+        array = [None if _absent(v) else v for v in array.tolist()]
     elif isinstance(array, np.ndarray) and array.dtype.kind == "S":
         array = np.char.decode(array, "utf-8")
-    if isinstance(array, np.ndarray) and array.dtype.kind in "bufiM m".replace(" ", ""):
+    if isinstance(array, np.ndarray) and array.dtype.kind in "bufimM":
         return pl.Series(name, np.ascontiguousarray(array))
     return pl.Series(name, list(array), strict=False)
+
+
+def _absent(value: Any) -> bool:
+    """None, NaN, and what pandas puts in their place."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float | np.floating) and bool(np.isnan(value))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chainrule.array.errors import DataError, FileFormatError, nearest
-from chainrule.data.preprocess.encoders import Categories, Encoder, Moments, Numbers
+from chainrule.data.preprocess.encoders import Categories, Encoder, Numbers
 from chainrule.data.preprocess.frames import to_frame
 from chainrule.data.preprocess.kinds import (
     ASKABLE,
@@ -22,6 +22,7 @@ from chainrule.data.preprocess.kinds import (
     recognise,
 )
 from chainrule.data.preprocess.leaks import leak
+from chainrule.data.preprocess.moments import Moments
 from chainrule.data.preprocess.scaling import SCALINGS
 from chainrule.data.preprocess.stored import from_plain, to_plain
 from chainrule.data.preprocess.values import text_of
@@ -438,7 +439,11 @@ class TablePreprocessor:
 
 
 def describe_columns(
-    frame: Any, *, exclude: Iterable[str] = (), kinds: Mapping[str, str] | None = None
+    frame: Any,
+    *,
+    exclude: Iterable[str] = (),
+    kinds: Mapping[str, str] | None = None,
+    **options: Any,
 ) -> list[Column]:
     """What each column of a table is and what a `TablePreprocessor` would do with it.
 
@@ -449,12 +454,13 @@ def describe_columns(
         frame: as for `TablePreprocessor.fit`.
         exclude: columns not to look at, such as the target.
         kinds: the kind of some columns.
+        options: the other options of `TablePreprocessor`, such as ``ordinal``.
 
     >>> for column in describe_columns({"id": [7, 8, 9], "x": [0.5, None, 2.5]}):
     ...     print(column.name, column.kind, column.missing, column.action, sep=" | ")
     id | identifier | 0 | left out: each row has its own, and the name says so
     x | numeric | 1 | standardised; missing: the median 1.5 and a 0/1 column
     """
-    prepare = TablePreprocessor(kinds=kinds, drop=exclude)
+    prepare = TablePreprocessor(kinds=kinds, drop=exclude, **options)
     prepare._learn(to_frame(frame), None)
     return prepare.columns

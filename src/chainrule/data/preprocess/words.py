@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Words"]
 
 _WORDS = 64
-_BLOCK = 16384  # rows whose words are held at a time
+_BLOCK = 65536  # rows whose words are held at a time
 
 
 @dataclass
