@@ -176,8 +176,9 @@ def test_advice(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_addresses_of_the_loaded_products(monkeypatch: pytest.MonkeyPatch) -> None:
     found = blas.cblas_addresses()
     if found is not None:
-        single, double, bits = found
+        single, double, bits, threads = found
         assert single != double
+        assert ctypes.CFUNCTYPE(ctypes.c_int)(threads)() == blas.get_threads()
         integer = ctypes.c_int64 if bits == 64 else ctypes.c_int32
         for address, real in ((single, ctypes.c_float), (double, ctypes.c_double)):
             pointer, dtype = ctypes.c_void_p, "f4" if real is ctypes.c_float else "f8"

@@ -162,7 +162,7 @@ def native(request: pytest.FixtureRequest) -> Any:
     assert NATIVE is not None
     addresses = build.cblas_addresses()
     if request.param == "numpy":
-        NATIVE.set_blas(0, 0, 32)
+        NATIVE.set_blas(0, 0, 32, 0)
     elif addresses is None:
         pytest.skip("NumPy's BLAS is not OpenBLAS here")
     yield NATIVE
@@ -286,6 +286,6 @@ def test_product_refuses() -> None:
     expected = square @ square
     assert NATIVE.product(square, square, out=square) is square  # the target among the operands
     np.testing.assert_array_equal(square, expected)
-    for arguments in ((1, 0, 64), (1, 1, 16), ("a", 1, 64)):
+    for arguments in ((1, 0, 64, 1), (1, 1, 16, 1), ("a", 1, 64, 1), (1, 1, 64, "a")):
         with pytest.raises((ValueError, TypeError)):
             NATIVE.set_blas(*arguments)

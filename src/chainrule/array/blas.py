@@ -150,22 +150,25 @@ def set_threads(n: int) -> int | None:
     return before
 
 
-def cblas_addresses() -> tuple[int, int, int] | None:
+def cblas_addresses() -> tuple[int, int, int, int] | None:
     """Where NumPy's own OpenBLAS multiplies matrices. Imports NumPy.
 
     Returns:
-        The addresses of cblas_sgemm and cblas_dgemm in memory, and how many bits their integers
-        have, 32 or 64; None with another BLAS than OpenBLAS, or where the loaded one is not found.
+        The addresses of cblas_sgemm and cblas_dgemm in memory, how many bits their integers have,
+        32 or 64, and the address of openblas_get_num_threads; None with another BLAS than OpenBLAS,
+        or where the loaded one is not found.
 
     >>> found = cblas_addresses()
     >>> found is None or found[2] in (32, 64)
     True
     """
-    gemms = [_function(f"{letter}gemm", "cblas_") for letter in "sd"]
-    single, double = (ctypes.cast(f, ctypes.c_void_p).value if f else None for f in gemms)
-    if not single or not double:
+    functions = [_function(f"{letter}gemm", "cblas_") for letter in "sd"]
+    functions.append(_function("get_num_threads"))
+    places = [ctypes.cast(f, ctypes.c_void_p).value if f else None for f in functions]
+    single, double, threads = places
+    if not single or not double or not threads:
         return None
-    return single, double, 64 if "USE64BITINT" in (_text("get_config") or "") else 32
+    return single, double, 64 if "USE64BITINT" in (_text("get_config") or "") else 32, threads
 
 
 def advice() -> list[str]:

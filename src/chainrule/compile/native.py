@@ -224,6 +224,9 @@ def _append(
                     list(i.refs),
                     list(steps),
                     i.text.scratch(columns),
+                    i.text.along(rows)[0],
+                    "".join(o.layout[0] for o in i.text.operands),
+                    bytes(o.dtype.itemsize for o in i.text.operands),
                 )
             )
         case "product":

@@ -67,6 +67,7 @@ class CText:
         operands: the inputs in order, then the outputs that have memory of their own.
         tiles: how many tiles it has in scratch memory; see `scratch`.
         narrow: it takes rows of fewer columns than this sixteen at a time.
+        apart: of "rows" and "columns", those of which each is computed by itself.
         flat: all operands are full or single numbers and nothing is reduced, so that arrays
             without gaps may be given as a single row.
     """
@@ -77,11 +78,17 @@ class CText:
     tiles: int
     flat: bool
     narrow: int = 0
+    apart: tuple[str, ...] = ()
 
     def scratch(self, columns: int) -> int:
         """How many rows of scratch memory it needs, each of 8 bytes a column, with the columns
         rounded up to 16."""
         return self.tiles * (BESIDE if columns < self.narrow else 1)
+
+    def along(self, rows: int) -> str:
+        """What the work may be shared out by, "rows" or "columns"; "none" if by neither."""
+        few = [way for way in self.apart if way != "rows" or rows >= 2 * BESIDE]
+        return few[0] if few else "none"
 
     def body(self, rows: int, columns: int) -> list[str]:
         """The lines of the function, without a loop that is not entered for so many rows and
@@ -167,7 +174,20 @@ def print_c(
         and all(e.op != "one_hot" for e in frame.layouts.order)
     )
     source = f"CR_EXPORT void {name}{rest}"
-    return CText(name, source, tuple(frame.operands), frame.tiles, flat, narrow)
+    operands = tuple(frame.operands)
+    return CText(name, source, operands, frame.tiles, flat, narrow, _apart(frame))
+
+
+def _apart(frame: Frame) -> tuple[str, ...]:
+    """Whether rows, and columns, are computed each by itself, into memory of its own."""
+    layouts = frame.layouts
+    over = set(layouts.reduces.values())
+    written = {o.layout for o in frame.operands if o.written}
+    rows = not over & {"rows", "all"} and written <= {"full", "row"}
+    columns = not over & {"columns", "all"} and written <= {"full", "column"}
+    if any(e.op == "one_hot" for e in layouts.order):
+        columns = False  # it tells a column by its number
+    return ("rows",) * rows + ("columns",) * columns
 
 
 def _body(frame: Frame) -> tuple[list[str], int]:

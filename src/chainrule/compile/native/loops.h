@@ -1,5 +1,7 @@
 /* Matrix products, copies and random bits: the loops of the runtime that know nothing of Python. */
 
+#include "threads.h"
+
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -43,13 +45,14 @@ typedef int64_t L4 __attribute__((vector_size(32)));
 #define MIX(index, a, b, ...) __builtin_shuffle(a, b, (index){__VA_ARGS__})
 #endif
 
+/* to[i lt + h] = row[h][i]: a block of rows becomes a block of columns. */
 #if defined(__AVX__)
 enum { SBLOCK = 8, DBLOCK = 4 };
-static inline void turn_block_f(const float *from, ptrdiff_t lf, float *to, ptrdiff_t lt)
+static inline void turn_rows_f(const float *const *row, float *to, ptrdiff_t lt)
 {
     F8 r[8], s[8];
     for (int i = 0; i < 8; i++)
-        r[i] = *(const F8 *)(from + i * lf);
+        r[i] = *(const F8 *)row[i];
     for (int i = 0; i < 4; i++) {
         s[2 * i] = MIX(I8, r[2 * i], r[2 * i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
         s[2 * i + 1] = MIX(I8, r[2 * i], r[2 * i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
@@ -65,11 +68,11 @@ static inline void turn_block_f(const float *from, ptrdiff_t lf, float *to, ptrd
         *(F8 *)(to + (i + 4) * lt) = MIX(I8, r[i], r[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
     }
 }
-static inline void turn_block_d(const double *from, ptrdiff_t lf, double *to, ptrdiff_t lt)
+static inline void turn_rows_d(const double *const *row, double *to, ptrdiff_t lt)
 {
     D4 r[4], s[4];
     for (int i = 0; i < 4; i++)
-        r[i] = *(const D4 *)(from + i * lf);
+        r[i] = *(const D4 *)row[i];
     for (int i = 0; i < 2; i++) {
         s[2 * i] = MIX(L4, r[2 * i], r[2 * i + 1], 0, 4, 2, 6);
         s[2 * i + 1] = MIX(L4, r[2 * i], r[2 * i + 1], 1, 5, 3, 7);
@@ -81,11 +84,11 @@ static inline void turn_block_d(const double *from, ptrdiff_t lf, double *to, pt
 }
 #else
 enum { SBLOCK = 4, DBLOCK = 2 };
-static inline void turn_block_f(const float *from, ptrdiff_t lf, float *to, ptrdiff_t lt)
+static inline void turn_rows_f(const float *const *row, float *to, ptrdiff_t lt)
 {
     F4 r[4], s[4];
     for (int i = 0; i < 4; i++)
-        r[i] = *(const F4 *)(from + i * lf);
+        r[i] = *(const F4 *)row[i];
     for (int i = 0; i < 2; i++) {
         s[2 * i] = MIX(I4, r[2 * i], r[2 * i + 1], 0, 4, 1, 5);
         s[2 * i + 1] = MIX(I4, r[2 * i], r[2 * i + 1], 2, 6, 3, 7);
@@ -95,30 +98,34 @@ static inline void turn_block_f(const float *from, ptrdiff_t lf, float *to, ptrd
         *(F4 *)(to + (2 * i + 1) * lt) = MIX(I4, s[i], s[i + 2], 2, 3, 6, 7);
     }
 }
-static inline void turn_block_d(const double *from, ptrdiff_t lf, double *to, ptrdiff_t lt)
+static inline void turn_rows_d(const double *const *row, double *to, ptrdiff_t lt)
 {
-    D2 a = *(const D2 *)from, b = *(const D2 *)(from + lf);
+    D2 a = *(const D2 *)row[0], b = *(const D2 *)row[1];
     *(D2 *)to = MIX(L2, a, b, 0, 2);
     *(D2 *)(to + lt) = MIX(L2, a, b, 1, 3);
 }
 #endif
 
 /* to (columns, rows) = the transpose of from (rows, columns). */
-#define TURN(name, type, BLOCK, block)                                                        \
+#define TURN(name, type, BLOCK, turn_rows)                                                      \
     static void name(const type *from, ptrdiff_t lf, ptrdiff_t rows, ptrdiff_t columns,        \
                      type *to, ptrdiff_t lt)                                                  \
     {                                                                                         \
         ptrdiff_t r = rows - rows % BLOCK, c = columns - columns % BLOCK;                     \
         for (ptrdiff_t j = 0; j < c; j += 2 * BLOCK)                                          \
             for (ptrdiff_t i = 0; i < r; i += BLOCK)                                          \
-                for (ptrdiff_t l = j; l < c && l < j + 2 * BLOCK; l += BLOCK) /* a cache line */ \
-                    block(from + i * lf + l, lf, to + l * lt + i, lt);                        \
+                for (ptrdiff_t l = j; l < c && l < j + 2 * BLOCK; l += BLOCK) { /* a line */   \
+                    const type *row[BLOCK];                                                   \
+                    for (int h = 0; h < BLOCK; h++)                                           \
+                        row[h] = from + (i + h) * lf + l;                                     \
+                    turn_rows(row, to + l * lt + i, lt);                                      \
+                }                                                                             \
         for (ptrdiff_t i = 0; i < rows; i++)                                                  \
             for (ptrdiff_t j = i < r ? c : 0; j < columns; j++)                               \
                 to[j * lt + i] = from[i * lf + j];                                            \
     }
-TURN(turn_f, float, SBLOCK, turn_block_f)
-TURN(turn_d, double, DBLOCK, turn_block_d)
+TURN(turn_f, float, SBLOCK, turn_rows_f)
+TURN(turn_d, double, DBLOCK, turn_rows_d)
 
 /* -- one row times a transposed matrix --------------------------------------------------------- */
 
@@ -239,6 +246,42 @@ static ptrdiff_t product_scratch(const Product *p)
     return turns(p) ? p->k * padded(p->n) * 8 : 0;
 }
 
+/* Products of our own: as fast as OpenBLAS's larger ones on one thread and faster on two, where it
+ * keeps less than the whole of both busy, and without its idle threads, which turn round for 20 ms
+ * beside whatever else is to run. Its smaller products run on one thread, and faster than ours. */
+#if defined(__AVX512F__)
+enum { VECTOR = 64 };
+#define TALL 14
+#elif defined(__AVX__)
+enum { VECTOR = 32 };
+#define TALL 6
+#else
+enum { VECTOR = 16 };
+#define TALL 4
+#endif
+enum { DEEP = 400, PITCH = (TALL + 7) / 8 * 8, LEAST_ROWS = 4 * TALL };
+
+#define REAL float
+#define NAMED(x) x##_f
+#define BLOCK SBLOCK
+#include "gemm.h"
+#undef REAL
+#undef NAMED
+#undef BLOCK
+#define REAL double
+#define NAMED(x) x##_d
+#define BLOCK DBLOCK
+#include "gemm.h"
+#undef REAL
+#undef NAMED
+#undef BLOCK
+
+static int large(const Product *p)
+{
+    double work = (double)p->m * (double)p->n * (double)p->k;
+    return work > (thread_count() > 1 ? 1 << 18 : 1 << 20) && p->n > 1 && p->m > (p->tb ? 7 : 1);
+}
+
 static int gemm(const Product *p, const void *a, const void *b, void *c)
 {
     int ta = p->ta ? TRANSPOSED : PLAIN, tb = p->tb ? TRANSPOSED : PLAIN;
@@ -280,6 +323,8 @@ static int product_run(const Product *p, const void *a, const void *b, void *c, 
         row_times_turned(a, b, p->ldb, c, p->n, p->k);
         return 1;
     }
+    if (large(p) && (p->single ? multiply_f(p, a, b, c) : multiply_d(p, a, b, c)))
+        return 1;
     if (!turns(p) || !blas.sgemm)
         return gemm(p, a, b, c);
     Product q = *p;
@@ -449,18 +494,16 @@ static inline void philox(uint64_t count, const uint64_t *key, uint64_t *out)
 
 typedef uint32_t __attribute__((may_alias)) Half;
 
-/* dst[i]: whether the i-th 32-bit half of the words, low half first, is below the threshold. */
-static void random_bits(unsigned char *dst, ptrdiff_t n, uint64_t threshold, const uint64_t *key)
+/* dst[i], for i from `from` (a multiple of MOST) to `to`: whether the i-th 32-bit half of the words,
+ * low half first, is below the threshold. */
+enum { MOST = 64 * GROUP }; /* elements made of the words that stand ready */
+
+static void some_bits(unsigned char *dst, ptrdiff_t from, ptrdiff_t to, uint32_t below,
+                      const uint64_t *key)
 {
-    enum { MOST = 64 * GROUP }; /* elements made of the words that stand ready */
-    if (threshold > UINT32_MAX) {
-        memset(dst, 1, (size_t)n);
-        return;
-    }
-    uint32_t below = (uint32_t)threshold;
     uint64_t words[MOST / 2];
-    for (ptrdiff_t i = 0; i < n; i += MOST) {
-        ptrdiff_t most = n - i < MOST ? n - i : MOST;
+    for (ptrdiff_t i = from; i < to; i += MOST) {
+        ptrdiff_t most = to - i < MOST ? to - i : MOST;
         for (ptrdiff_t j = 0; j < most; j += 8 * GROUP)
             philox((uint64_t)(i + j) / 8, key, words + j / 2);
         for (ptrdiff_t j = 0; j < most; j++)
@@ -470,6 +513,32 @@ static void random_bits(unsigned char *dst, ptrdiff_t n, uint64_t threshold, con
             dst[i + j] = ((const Half *)words)[j] < below;
 #endif
     }
+}
+
+typedef struct {
+    unsigned char *dst;
+    ptrdiff_t n;
+    uint32_t below;
+    const uint64_t *key;
+} Bits;
+
+enum { BITS = 32 * MOST }; /* of a task */
+
+static void task_of_bits(const void *context, ptrdiff_t task, void *memory)
+{
+    const Bits *b = context;
+    ptrdiff_t from = task * BITS, to = from + BITS < b->n ? from + BITS : b->n;
+    (void)memory;
+    some_bits(b->dst, from, to, b->below, b->key);
+}
+
+static void random_bits(unsigned char *dst, ptrdiff_t n, uint64_t threshold, const uint64_t *key)
+{
+    Bits b = {.dst = dst, .n = n, .below = (uint32_t)threshold, .key = key};
+    if (threshold > UINT32_MAX)
+        memset(dst, 1, (size_t)n);
+    else if (n <= BITS || !share(task_of_bits, &b, (n + BITS - 1) / BITS))
+        some_bits(dst, 0, n, b.below, key);
 }
 
 /* -- labels ---------------------------------------------------------------------------------- */

@@ -63,6 +63,9 @@ typedef struct {
         struct {
             Kernel function;
             ptrdiff_t rows, columns, *steps;
+            char along;       /* 'r', 'c': it may be shared out by rows, by columns; 'n': not */
+            unsigned char *item; /* bytes from column to column of an operand, or 0 */
+            ptrdiff_t *down;  /* bytes from row to row */
         } kernel;
         Product product;
         Copy *copy;
@@ -369,6 +372,43 @@ done:
     return answer ? 0 : -1;
 }
 
+enum { MOST_SHARED = 64 }; /* operands of a kernel that is shared out */
+
+typedef struct {
+    const Instruction *kernel;
+    void *const *operand;
+    ptrdiff_t part;       /* rows or columns of a task */
+} Shared;
+
+static void part_of_kernel(const void *context, ptrdiff_t task, void *memory)
+{
+    const Shared *s = context;
+    const Instruction *x = s->kernel;
+    int by_rows = x->u.kernel.along == 'r';
+    ptrdiff_t rows = x->u.kernel.rows, columns = x->u.kernel.columns, from = task * s->part;
+    ptrdiff_t *sides = by_rows ? &rows : &columns;
+    void *operand[MOST_SHARED];
+    for (int i = 0; i < x->count; i++)
+        operand[i] = (char *)s->operand[i] +
+                     from * (by_rows ? x->u.kernel.down[i] : x->u.kernel.item[i]);
+    *sides = *sides - from < s->part ? *sides - from : s->part;
+    x->u.kernel.function(rows, columns, operand, x->u.kernel.steps, memory);
+}
+
+/* Run a kernel in parts, sixteen rows or columns or a multiple of it each; 0 where it was not. */
+static int share_kernel(const Instruction *x, void *const *operand)
+{
+    enum { LEAST = 1 << 13 }; /* elements of a task */
+    ptrdiff_t n = x->u.kernel.along == 'r' ? x->u.kernel.rows : x->u.kernel.columns;
+    ptrdiff_t work = x->u.kernel.rows * x->u.kernel.columns, tasks = 2 * thread_count();
+    if (tasks < 4)
+        return 0;
+    if (tasks > work / LEAST)
+        tasks = work / LEAST;
+    Shared s = {.kernel = x, .operand = operand, .part = ((n + tasks - 1) / tasks + 15) / 16 * 16};
+    return share(part_of_kernel, &s, (n + s.part - 1) / s.part);
+}
+
 enum { STOPPED = 1 };
 
 /* 0, -1 with an exception, or STOPPED at a code that has no row. */
@@ -384,8 +424,9 @@ static int run(Plan *p, Frame *f, PyObject *const *args)
         void **operand = table + x->first;
         switch (x->kind) {
         case KERNEL:
-            x->u.kernel.function(x->u.kernel.rows, x->u.kernel.columns, operand,
-                                 x->u.kernel.steps, f->scratch);
+            if (x->u.kernel.along == 'n' || !share_kernel(x, operand))
+                x->u.kernel.function(x->u.kernel.rows, x->u.kernel.columns, operand,
+                                     x->u.kernel.steps, f->scratch);
             break;
         case PRODUCT:
             if (product_run(&x->u.product, operand[0], operand[1], operand[2], f->scratch))
@@ -716,9 +757,11 @@ static int item_of(const Plan *p, PyObject *o)
 static int make_kernel(Plan *p, Instruction *x, PyObject *t)
 {
     PyObject *kind, *address, *refs, *steps;
-    Py_ssize_t rows, columns, tiles;
-    if (!PyArg_ParseTuple(t, "OOnnO!O!n", &kind, &address, &rows, &columns, &PyList_Type, &refs,
-                          &PyList_Type, &steps, &tiles))
+    Py_ssize_t rows, columns, tiles, layouts = 0, items = 0;
+    const char *along = "n", *layout = NULL, *size = NULL;
+    if (!PyArg_ParseTuple(t, "OOnnO!O!n|ss#y#", &kind, &address, &rows, &columns, &PyList_Type,
+                          &refs, &PyList_Type, &steps, &tiles, &along, &layout, &layouts, &size,
+                          &items))
         return -1;
     x->u.kernel.function = (Kernel)PyLong_AsVoidPtr(address);
     if (!x->u.kernel.function)
@@ -729,10 +772,17 @@ static int make_kernel(Plan *p, Instruction *x, PyObject *t)
         return wrong(p, "kernel: %d refs, but %zd steps", x->count, PyList_Size(steps));
     x->u.kernel.rows = rows;
     x->u.kernel.columns = columns;
-    if (!(x->u.kernel.steps = PyMem_Malloc((size_t)(x->count + 1) * sizeof(ptrdiff_t)))) {
+    if (layout && (layouts != x->count || items != x->count))
+        return wrong(p, "kernel: %d refs, but %zd layouts of %zd sizes", x->count, layouts, items);
+    if ((*along != 'n' && *along != 'r' && *along != 'c') || (*along != 'n' && !size))
+        return wrong(p, "kernel: cannot be shared out along %s", along);
+    /* steps, then bytes from row to row, then bytes from column to column */
+    if (!(x->u.kernel.steps = PyMem_Malloc((size_t)(x->count + 1) * (2 * sizeof(ptrdiff_t) + 1)))) {
         PyErr_NoMemory();
         return -1;
     }
+    x->u.kernel.down = x->u.kernel.steps + x->count + 1;
+    x->u.kernel.item = (unsigned char *)(x->u.kernel.down + x->count + 1);
     for (int i = 0; i < x->count; i++) {
         ptrdiff_t step = PyLong_AsSsize_t(PyList_GetItem(steps, i)), reach;
         if (step == -1 && PyErr_Occurred())
@@ -749,12 +799,17 @@ static int make_kernel(Plan *p, Instruction *x, PyObject *t)
         if (add_ref(p, ref, what, 0, rows && columns ? reach + item : 0, 0, 0) < 0)
             return -1;
         x->u.kernel.steps[i] = step;
+        char where = size ? layout[i] : 's'; /* full, row, column, scalar */
+        x->u.kernel.down[i] = where == 'f' || where == 'r' ? step * (unsigned char)size[i] : 0;
+        x->u.kernel.item[i] = (unsigned char)(where == 'f' || where == 'c' ? size[i] : 0);
     }
     ptrdiff_t scratch;
     if (columns > PY_SSIZE_T_MAX - 16 || !fits(tiles * 8, (columns + 15) / 16 * 16, &scratch))
         return wrong(p, "kernel: its scratch is too large");
     if (scratch > p->scratch)
         p->scratch = scratch;
+    int shared = rows * columns >= 1 << 15 && x->count <= MOST_SHARED && scratch <= MEMORY;
+    x->u.kernel.along = shared ? *along : 'n';
     return 0;
 }
 
@@ -1416,11 +1471,12 @@ done:
 static PyObject *set_blas(PyObject *module, PyObject *args)
 {
     (void)module;
-    PyObject *s, *d;
+    PyObject *s, *d, *t;
     int bits;
-    if (!PyArg_ParseTuple(args, "OOi", &s, &d, &bits))
+    if (!PyArg_ParseTuple(args, "OOiO", &s, &d, &bits, &t))
         return NULL;
     void *sgemm = PyLong_AsVoidPtr(s), *dgemm = PyLong_AsVoidPtr(d);
+    void *threads = PyLong_AsVoidPtr(t);
     if (PyErr_Occurred())
         return NULL;
     if ((bits != 32 && bits != 64) || !sgemm != !dgemm) {
@@ -1429,6 +1485,7 @@ static PyObject *set_blas(PyObject *module, PyObject *args)
         return NULL;
     }
     blas.sgemm = sgemm, blas.dgemm = dgemm, blas.bits = bits;
+    threads_wanted = (int (*)(void))threads;
     Py_RETURN_NONE;
 }
 
@@ -1436,8 +1493,9 @@ static PyMethodDef methods[] = {
     {"product", (PyCFunction)(void (*)(void))product, METH_VARARGS | METH_KEYWORDS,
      "product(a, b, out=None)\n--\n\nThe matrix product, by the code that a plan's product runs."},
     {"set_blas", set_blas, METH_VARARGS,
-     "set_blas(sgemm, dgemm, bits)\n--\n\nAddresses of cblas_sgemm and cblas_dgemm, and the width "
-     "of their integers; (0, 0, 32) takes them back."},
+     "set_blas(sgemm, dgemm, bits, threads)\n--\n\nAddresses of cblas_sgemm and cblas_dgemm, the "
+     "width of their integers, and the address of a function that tells how many threads may run; "
+     "(0, 0, 32, 0) takes them back."},
     {NULL, NULL, 0, NULL},
 };
 
