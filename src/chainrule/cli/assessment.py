@@ -179,7 +179,7 @@ def assess(
         "rows": len(y),
         "level": level,
         "resamples": count,
-        "metrics": _metrics(task, y, p, constant, others, level, count, seed),
+        "metrics": _metrics(task, y, p, names, constant, others, level, count, seed),
         "baseline": _said(task, constant, names, outputs, from_training=baseline is not None),
     }
     if task in ("binary", "multiclass"):
@@ -216,6 +216,7 @@ def _metrics(
     task: str,
     y: Array,
     p: Array,
+    names: list[str],
     constant: Array,
     others: dict[str, Array],
     level: float,
@@ -236,14 +237,16 @@ def _metrics(
             value = _quiet(metric, true, pred)
             low = high = math.nan
             if math.isfinite(value) and len(y) > 1:
-                _, low, high = metrics.bootstrap_interval(
-                    metric, true, pred, level=level, resamples=resamples, seed=seed
-                )
-            if low == high:  # no drawing differs from another: that is not certainty
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", metrics.UndefinedMetricWarning)
+                    _, low, high = metrics.bootstrap_interval(
+                        metric, true, pred, level=level, resamples=resamples, seed=seed
+                    )
+            if high - low <= 1e-9 * abs(high):  # no drawing differs: that is not certainty
                 low = high = math.nan
         root: Callable[[float], float] = math.sqrt if key == "rmse" else float
         found[key] = {
-            "text": measure.text,
+            "text": f"F1 of {names[1]}" if key == "f1" else measure.text,
             "larger_is_better": measure.larger,
             "value": root(value),
             "low": root(low),

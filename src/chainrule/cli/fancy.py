@@ -38,8 +38,8 @@ def draw(console: Any, block: report.Block) -> None:
             _WARNING if block.warning else "dim",
         )
     elif isinstance(block, report.Command):
-        text = Text.assemble((f"{block.name:<{_INDENT}}", _HEADING), (block.text, "bold"))
-        console.print(text, soft_wrap=True)
+        line = Text.assemble((f"{block.name:<{_INDENT}}", _HEADING), (block.text, "bold"))
+        console.print(line, soft_wrap=True)
     elif isinstance(block, report.Matrix):
         _matrix(console, block)
     else:
@@ -99,13 +99,14 @@ def _matrix(console: Any, block: report.Matrix) -> None:
     """The plain lines, with the right ones in bold and the wrong ones in red."""
     from rich.text import Text
 
-    found = report.lines(block)
+    found = report.lines(block, console.width)
     size = len(block.names)
-    is_grid = len(found) == size + 3
+    titles = found.index("") if "" in found else len(found)
+    is_grid = len(found) == titles + 2 + size
     for k, line in enumerate(found):
-        text = Text(line, "bold" if k == 0 else "")
-        if is_grid and k > 2:
-            true = k - 3
+        text = Text(line, "bold" if k < titles else "")
+        true = k - titles - 2
+        if is_grid and true >= 0:
             cells = line.rsplit(maxsplit=size)[-size:]
             at = len(line)
             for column in range(size - 1, -1, -1):

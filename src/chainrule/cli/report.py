@@ -164,7 +164,8 @@ def lines(block: Block, width: int = _PLAIN) -> list[str]:
     if isinstance(block, Command):
         return [f"{block.name:<11}{block.text}"]
     if isinstance(block, Matrix):
-        return tables.confusion(block.counts, [clean(n) for n in block.names])
+        title, *rest = tables.confusion(block.counts, [clean(n) for n in block.names], width)
+        return [*wrap(title, width), *rest]
     found = [block.title, ""] if block.title else []
     found += _table_lines(block, width)
     if block.note:
@@ -195,12 +196,10 @@ def clean(text: Any) -> str:
     >>> clean("a\\x1b[31m b\\tc")
     'a·[31m b c'
     """
-    text = str(text)
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() else " " if c in "\t\n\r\v\f\u00a0\u3000" else "·" for c in text
-    )
+    line = str(text)
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else " " if c.isspace() else "·" for c in line)
 
 
 def shorten(text: str, width: int) -> str:
@@ -251,7 +250,8 @@ def bar(share: float, width: int = 20) -> str:
     ('██', '█▏', '')
     """
     eighths = round(min(max(share, 0.0), 1.0) * width * 8)
-    return "█" * (eighths // 8) + ("", *"▏▎▍▌▋▊▉")[eighths % 8]
+    full, part = divmod(eighths, 8)
+    return "█" * full + ("▏▎▍▌▋▊▉"[part - 1] if part else "")
 
 
 def sparkline(values: Iterable[float], width: int = 40) -> str:
@@ -268,7 +268,8 @@ def sparkline(values: Iterable[float], width: int = 40) -> str:
         means.append(sum(piece) / len(piece))
     low = min(means, default=0.0)
     span = max(means, default=0.0) - low
-    return "".join("▁▂▃▄▅▆▇█"[int((v - low) / span * 7 + 0.5) if span > 0 else 0] for v in means)
+    heights = [int((v - low) / span * 7 + 0.5) if span > 0 else 0 for v in means]
+    return "".join("▁▂▃▄▅▆▇█"[h] for h in heights)
 
 
 # -- tables ---------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ __all__ = [
 _COLUMNS_SHOWN, _CLASSES_SHOWN, _HARDEST, _IMPORTANT = 40, 30, 10, 12
 _NAMED = 12  # classes: beyond, a table of them says less than the hardest of them
 _WIDEST_NAME, _WIDEST_EXAMPLE = 28, 20
+_MOST_PLACES = 4
 #: Kinds that need no look before the others do.
 _PLAIN_KINDS = ("numeric", "boolean")
 
@@ -122,7 +123,7 @@ def measures(found: dict[str, Any]) -> list[Block]:
     head = ["", "model", f"{found['level'] * 100:g}% interval", "baseline", *peers]
     places_ = [decimals(m["low"], m["high"], m["value"]) for m in found["metrics"].values()]
     if found["task"] != "regression":  # all between 0 and about 1: a column reads best in one form
-        places_ = [max(places_)] * len(places_)
+        places_ = [min(max(places_), _MOST_PLACES)] * len(places_)
     rows = []
     for m, places in zip(found["metrics"].values(), places_, strict=True):
         interval = "–"
@@ -293,8 +294,8 @@ def fixed(value: float | None, places: int) -> str:
     """
     if value is None or not math.isfinite(value):
         return "–"
-    if abs(value) >= 1e9 or (value and abs(value) < 10.0**-places / 2 and places >= 6):
-        return f"{value:.3g}"
+    if abs(value) >= 1e9 or 0 < value < 10.0**-places / 2:
+        return f"{value:.1g}" if value < 1 else f"{value:.3g}"
     text = f"{value:,.{places}f}"
     return text.removeprefix("-") if not text.strip("-0.,") else text
 

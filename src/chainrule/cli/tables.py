@@ -75,7 +75,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> 
     ]
 
 
-def confusion(matrix: Any, names: Sequence[str]) -> list[str]:
+def confusion(matrix: Any, names: Sequence[str], width: int = WIDTH) -> list[str]:
     """The confusion matrix, or its largest errors where it would not fit.
 
     >>> print(*confusion([[5, 0], [1, 4]], ["cat", "dog"]), sep="\\n")
@@ -90,9 +90,9 @@ def confusion(matrix: Any, names: Sequence[str]) -> list[str]:
     for longest in (16, 6):  # of a name above its column
         digits = max(len(str(v)) for row in rows for v in row)
         cell = max(digits, min(longest, max(map(len, names)))) + 1
-        if stub + cell * len(names) <= WIDTH:
+        if stub + cell * len(names) <= width:
             break
-    if stub + cell * len(names) <= WIDTH:
+    if stub + cell * len(names) <= width:
         lines = [" " * stub + "".join(f"{n[: cell - 1]:>{cell}}" for n in names)]
         lines += [
             f"{name[:stub]:<{stub}}" + "".join(f"{v or '·':>{cell}}" for v in row)

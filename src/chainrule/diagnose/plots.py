@@ -100,7 +100,7 @@ def losses(history: Mapping[str, Sequence[float]], best_epoch: int | None = None
         axes.set_xlabel("epoch")
         axes.set_ylabel("loss")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.set_xlim(left=1 - 0.02 * (max(epoch for _, epoch, *_ in ends) - 1 or 1))
+        axes.set_xlim(left=1 - min(0.5, 0.02 * max(epoch for _, epoch, *_ in ends)))
         _title(figure, title)
         _label_ends(axes, ends)
     return figure
@@ -158,7 +158,7 @@ def confusion(matrix: Any, names: Sequence[Any]) -> Any:
         title = f"{right:,.0f} of {total:,.0f} rows are right"
         wrong = counts * ~np.eye(k, dtype=bool)
         if wrong.any():
-            i, j = np.unravel_index(int(wrong.argmax()), wrong.shape)
+            i, j = divmod(int(wrong.argmax()), k)
             title += f"; most often {_label(names[i], i, 24)} is taken for "
             title += f"{_label(names[j], j, 24)} ({wrong[i, j]:,.0f})"
         _title(figure, title)
@@ -294,24 +294,25 @@ def residuals(y_true: Any, y_pred: Any, name: Any = "target") -> Any:
         left.set_ylim(ends)
         left.set_xlabel(f"true {what}", parse_math=False)
         left.set_ylabel(f"predicted {what}", parse_math=False)
-        # a few wild errors must not make the rest a single bar
-        reach = float(np.quantile(np.abs(error), 0.995)) or float(np.abs(error).max()) or 1.0
+        # of many rows a few wild errors must not make the rest a single bar
+        reach = float(np.quantile(np.abs(error), 0.995 if len(y) >= 400 else 1.0)) or 1.0
         inside = np.clip(error, -reach, reach)
         right.hist(
             inside, bins=min(41, max(9, 2 * round(len(y) ** 0.4) + 1)), color=_BLUE, rwidth=0.92
         )
         right.axvline(0, color=_INK, linewidth=0.8)
         bias = float(error.mean())
-        right.axvline(bias, color=_VERMILION, linewidth=1.2)
+        at = min(max(bias, -reach), reach)
+        right.axvline(at, color=_VERMILION, linewidth=1.2)
         right.annotate(
-            f"mean {_number(bias)}", (bias, 1), xycoords=("data", "axes fraction"),
-            xytext=(4 if bias >= 0 else -4, -1), textcoords="offset points",
-            ha="left" if bias >= 0 else "right", va="bottom", color=_VERMILION, fontsize=8,
+            f"mean {_number(bias)}", (at, 1), xycoords=("data", "axes fraction"),
+            xytext=(4 if at <= 0 else -4, -1), textcoords="offset points",
+            ha="left" if at <= 0 else "right", va="bottom", color=_VERMILION, fontsize=8,
         )  # fmt: skip
-        if (beyond := int((np.abs(error) > reach).sum())) and reach < np.abs(error).max():
+        if beyond := int((np.abs(error) > reach).sum()):
             _aside(right, f"{beyond:,} larger errors\nare in the last bars")
         right.yaxis.set_major_formatter(lambda v, _: f"{v:,.0f}")
-        right.set_xlabel(f"error of {what} (predicted − true)", parse_math=False)
+        right.set_xlabel("error (predicted − true)")
         right.set_ylabel("rows")
         half = float(np.quantile(np.abs(error), 0.5))
         r2 = metrics.r2_score(y, found) if len(y) > 1 else math.nan

@@ -185,7 +185,7 @@ def _per_row(
         # the metric's own text: each row of a transposed table is an output of a single sample
         flat = [np.asarray(a, np.float64).reshape(1, -1) for a in (true, pred)]
         each = np.asarray(function(*flat, multioutput="raw_values"))
-        return each.reshape(len(true), -1).mean(axis=1)
+        return np.asarray(each.reshape(len(true), -1).mean(axis=1))
     if function is log_loss and options.keys() <= {"labels"}:
         return log_losses(true, pred, **options)
     if function is brier_score_loss:

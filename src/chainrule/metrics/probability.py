@@ -66,7 +66,7 @@ def log_losses(
         logs = np.where(true, _clipped_log(p), 0.0).sum(axis=1)
     else:
         logs = _clipped_log(p[np.arange(len(p)), columns_of(true, p.shape[1], labels)])
-    return 0.0 - logs
+    return np.asarray(0.0 - logs)
 
 
 def read_probabilities(y_true: ArrayLike, y_proba: ArrayLike) -> tuple[Array, Array]:
