@@ -77,6 +77,8 @@ def test_a_given_delimiter_and_a_tsv_are_taken_as_they_are(written):
         ('a,b\n1,"x\ny"\n2,"open\n3,y\n4,z\n', r'line 4, column 3: the quote .*\(\'"open\'\)'),
         ('a,b\n1,"x\n2,"yes"\n', r"line 2, column 3: the quote that opens here is not closed"),
         ('a,b\n1,"x"y\n', r"line 2, column 3: the quote"),
+        ('a,b\n1, "x', r"line 2, column 3: the quote"),
+        ('a,b\n""q",1\n', r"line 2, column 1: the quote"),
         ('a,b\n"x\n\ny",1\n"z",1,2\n', r"line 5: 3 fields"),
         ('"a\nx",b\n1,2\n3\n', r"line 4: 1 field"),
     ],
@@ -103,6 +105,7 @@ def test_broken_records_name_the_line(written, monkeypatch, text, error, size):
         ('a,b\n"x, ""y""\n\nz",1\n', [('x, "y"\n\nz', "1")]),
         ('a\n"x"\n\n"y"\n', [("x",), ("y",)]),
         ('a\n\n"x"\n', [("x",)]),
+        ('a,b\n  "x",1\n', [("x", "1")]),
         ("a\u2028x,b\u0085\n1\u2028,2\x0c\n", [("1\u2028", "2\x0c")]),
     ],
 )

@@ -185,9 +185,14 @@ class CsvFile:
         pl = load_polars()
         outside = data
         if b'"' in data:  # what stands outside quotes is every other part between them
-            outside = b'"'.join(data.split(b'"')[::2])
+            every = data.split(b'"')
+            parts = every[::2]
+            outside = b'"'.join(parts)
             blank = b"\n\n" in outside or data.startswith(b"\n")
-            if self.delimiter == " " or blank or self._mark + b' "' in outside:
+            beside = {part[-1:] for part in parts[:-1]} | {part[:1] for part in parts[1:]}
+            plain = beside <= {b"", b"\n", self._mark}  # each quote at the edge of its field
+            closed = len(every) % 2 == 1
+            if self.delimiter == " " or blank or not plain or not closed:
                 return None
         else:
             if self.delimiter == " ":
