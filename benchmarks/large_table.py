@@ -36,7 +36,7 @@ BOUND = 500e6
 def add_options(parser: argparse.ArgumentParser) -> None:
     hide = argparse.SUPPRESS
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the large table")
-    parser.add_argument("--hidden", default="64,64", help="widths for --million; default 64,64")
+    parser.add_argument("--hidden", default="128,128", help="widths for --million; 128,128")
     parser.add_argument("--batch", type=int, default=1024, help="for --million; default 1024")
     parser.add_argument("--epochs", type=int, default=1, help="for --million; default 1")
     parser.add_argument("--worker", choices=PEERS, help=hide)
