@@ -23,7 +23,7 @@ from .conftest import Run
         (["train", "--hidden", "64x"], "such as 256,128, got '64x'"),
         (["train", "--hidden", "64,0"], "such as 256,128, got '64,0'"),
         (["train", "--task", "clasification"], "did you mean 'classification'?"),
-        (["train", "--class-weight", "even"], "unknown value 'even'; known: 'auto', 'balanced', 'none'"),
+        (["train", "--class-weight", "even"], "'even'; known: 'auto', 'balanced', 'none'"),
         (["train", "--activation", "rellu"], "no activation 'rellu'; did you mean 'relu'"),
         (["train", "--optimizer", "adamx"], "no optimizer 'adamx'; did you mean 'adam'"),
         (["train", "--schedule", "onecycle"], "'onecycle'; did you mean 'one_cycle'?"),

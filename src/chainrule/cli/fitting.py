@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from chainrule import ops, optim
 from chainrule.array.blas import set_threads
 from chainrule.array.errors import nearest
 from chainrule.cli.arguments import UsageError
+from chainrule.metrics import UndefinedMetricWarning
 from chainrule.nn.module import Module
 from chainrule.ops.formula import FORMULAS
 from chainrule.optim import lr_scheduler
@@ -98,7 +100,8 @@ def fit(
         clip_norm=options.get("clip_norm"),
         seed=options["seed"],
     )
-    with _threads(model, options["batch_size"]):
+    with _threads(model, options["batch_size"]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)  # of few rows: it shows as a dash
         return trainer.fit(
             train,
             epochs=options["epochs"],

@@ -168,20 +168,6 @@ def _to_csv(path: str | None, blocks: _Blocks) -> None:
 
 
 def _text(block: Any, separator: str, header: bool) -> str:
-    import polars as pl
-
-    nested = [s.name for s in block if s.dtype.is_nested()]
-    if nested:
-        raise UsageError(
-            f"column {nested[0]!r} holds lists, which a CSV cannot; write a .parquet with -o, or "
-            "leave the column out with --keep id or none"
-        )
-    binary = [s.name for s in block if s.dtype == pl.Binary]
-    if binary:
-        raise UsageError(
-            f"column {binary[0]!r} holds bytes, which a CSV cannot; write a .parquet with -o, or "
-            "leave the column out with --keep id or none"
-        )
     text: str = block.write_csv(None, separator=separator, include_header=header)
     return text
 

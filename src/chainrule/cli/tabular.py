@@ -7,7 +7,8 @@ import glob
 import os
 import re
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,7 @@ __all__ = [
     "read_problem",
     "source_of",
     "suggested_target",
+    "typed_options",
     "with_targets",
 ]
 
@@ -62,6 +64,18 @@ def for_command_line(text: str) -> str:
     text = re.sub(r"kinds=\{'([^']*)': '(\w+)'\}", r"--kind \1=\2", text)
     text = re.sub(r"ordinal=\{'([^']*)': \['low', .*?\]\}", r"--order \1=low,middle,high", text)
     return text.replace("stratify=False", "--task regression")
+
+
+@contextmanager
+def typed_options() -> Iterator[None]:
+    """Errors of the library in the block name options as they are typed."""
+    try:
+        yield
+    except DataError as error:
+        text = for_command_line(str(error))
+        if text == str(error):
+            raise
+        raise DataError(text) from error
 
 
 def suggested_target(columns: Sequence[str]) -> str:

@@ -6,11 +6,13 @@ import argparse
 import csv
 import io
 import json
+import math
 import os
 import platform
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,14 +24,14 @@ from chainrule.cli.arguments import UsageError
 from chainrule.cli.assessment import plain, primary
 from chainrule.cli.compare import PEER, boosted, check_installed
 from chainrule.cli.config import as_toml
-from chainrule.cli.outcome import importance, judge
+from chainrule.cli.outcome import importance, judge, pictures
 from chainrule.cli.progress import Progress, how_it_ended
 from chainrule.cli.report import Fields, Note, Report
 from chainrule.cli.results import importance as importance_blocks
 from chainrule.cli.results import next_command, results
 from chainrule.cli.runs import MARK, check_run_folder, model_output, run_folder, run_path
 from chainrule.cli.tables import bytes_text, say
-from chainrule.cli.tabular import Fitted, Problem, Rows, fingerprint, read_problem
+from chainrule.cli.tabular import Fitted, Problem, Rows, fingerprint, read_problem, typed_options
 from chainrule.cli.trainings import (
     METRIC,
     Clock,
@@ -63,6 +65,7 @@ class _Run:
     rows: dict[str, Rows]
     fitted: Fitted
     found: dict[str, Any]
+    scores: Any = None  # of the test part
 
     @property
     def split_seed(self) -> int:
@@ -76,9 +79,10 @@ def run(a: argparse.Namespace) -> int:
     _check(a)
     output, replaces = model_output(a, _stem(a.data))
     check_run_folder(run_path(output), a.force)
-    problem = read_problem(a)
-    rows = problem.split(_fractions(a), a.seed if a.split_seed is None else a.split_seed)
-    r = _Run(a, out, output, replaces, problem, rows, problem.fit(rows), {})
+    with typed_options():
+        problem = read_problem(a)
+        rows = problem.split(_fractions(a), a.seed if a.split_seed is None else a.split_seed)
+        r = _Run(a, out, output, replaces, problem, rows, problem.fit(rows), {})
     report = Report(out)
     report.show(*words.about_data(problem, r.fitted, r.split_seed))
     report.show(*words.plan(problem, r.fitted))
@@ -104,10 +108,10 @@ def run(a: argparse.Namespace) -> int:
             interrupted = True
     pipeline.about["metrics"] = {k: r.found[k] for k in ("validation", "test") if k in r.found}
     size = pipeline.save(output)
-    _write_run(r, trained)
     word = ", in place of the one before" if replaces else ""
     saved = f"{output} ({bytes_text(size)}){word}; how it came about: {run_path(output)}"
     report.show(Fields([("Saved", saved)]), *next_command(_next_command(r)))
+    _write_run(r, trained)  # at the end, for drawing takes a while
     if a.json:
         print(json.dumps(_as_json(r, trained), indent=2, allow_nan=False))
     if interrupted:
@@ -188,7 +192,8 @@ def _cross_validated(r: _Run, report: Report, options: dict[str, Any], clock: Cl
 
     def measure(k: int, trained: Trained, rows: Rows) -> None:
         frame = r.problem.frame[rows]
-        found.append(judge(trained.pipeline, frame, trained.pipeline.table_scores(frame)))
+        scores = trained.pipeline.table_scores(frame)
+        found.append(judge(trained.pipeline, frame, scores, intervals=False))
         m = found[-1]["metrics"][primary(found[-1]["task"])]
         say(r.out, f"fold {k} of {r.a.cv}: {m['text']} {m['value']:.4g} on {len(rows):,} rows")
 
@@ -223,7 +228,9 @@ def _trained(r: _Run, report: Report, options: dict[str, Any], clock: Clock) -> 
     rows: list[dict[str, Any]] = [{"seed": t.options["seed"], "loss": t.loss} for t in found]
     if "test" in r.fitted.parts:
         frame = r.problem.frame_of("test", r.rows)
-        tests = [judge(t.pipeline, frame, t.pipeline.table_scores(frame)) for t in found]
+        tests = [
+            judge(t.pipeline, frame, t.pipeline.table_scores(frame), intervals=False) for t in found
+        ]
         for row, test in zip(rows, tests, strict=True):
             row["test"] = test["metrics"][name]["value"]
         r.found["spread"] = words.spread(tests)
@@ -263,7 +270,7 @@ def _measured(r: _Run, report: Report, trained: Trained) -> None:
     if r.a.quiet and not r.a.json:
         report = Report(sys.stdout)
     x, y = parts["test"]
-    scores = np.concatenate(list(pipeline.scores(x, 4096)))
+    scores = r.scores = np.concatenate(list(pipeline.scores(x, 4096)))
     peers = {PEER: boosted(r.fitted, x, r.a.seed)} if r.a.compare else None
     frame = r.problem.frame_of("test", r.rows)
     numbers = r.problem.numbers_of("test", r.rows)
@@ -361,8 +368,10 @@ def _write_run(r: _Run, trained: Trained) -> None:
     table = csv.writer(history, lineterminator="\n")
     table.writerow(["epoch", *names])
     table.writerows(
-        [k + 1, *(row.get(n, "") for n in names)] for k, row in enumerate(trained.history.rows)
+        [k + 1, *(row[n] if math.isfinite(row.get(n, math.nan)) else "" for n in names)]
+        for k, row in enumerate(trained.history.rows)
     )
+    figures = _figures(r, trained)
     with run_folder(run_path(r.output)) as stage:
         files = {
             "config.toml": as_toml(_resolved(r, trained), _comments(r)),
@@ -372,6 +381,29 @@ def _write_run(r: _Run, trained: Trained) -> None:
         for name, text in files.items():
             with open(os.path.join(stage, name), "w", encoding="utf-8", newline="\n") as file:
                 file.write(text)
+        if figures:
+            from chainrule.diagnose import plots
+
+            folder = os.path.join(stage, "plots")
+            os.mkdir(folder)
+            plots.save(figures, folder, _write)
+
+
+def _write(path: str, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+def _figures(r: _Run, trained: Trained) -> dict[str, Any]:
+    """Pictures, where they are wanted and matplotlib is there; those of a test need its rows."""
+    if r.a.plots is False or (r.a.plots is None and find_spec("matplotlib") is None):
+        return {}
+    if "test" not in r.found:
+        from chainrule.diagnose import plots
+
+        return {"losses": plots.losses(trained.history)} if trained.history.rows else {}
+    frame = r.problem.frame_of("test", r.rows)
+    return pictures(trained.pipeline, frame, r.scores, trained.history, r.found["importance"])
 
 
 def _next_command(r: _Run) -> str:

@@ -208,7 +208,7 @@ def cross_validate(
     validation: float,
     split_seed: int,
     clock: Clock,
-    measure: Callable[[int, Trained, Any], None],
+    measure: Callable[[int, Trained, Rows], None],
 ) -> None:
     """Train on k - 1 folds and `measure` on the one left out, k times.
 
@@ -219,7 +219,7 @@ def cross_validate(
         parts = problem.split_of(inner, validation, split_seed)
         fitted = problem.fit({**parts, "test": outer}, further=False)
         trained = _whole(train_once(fitted, options, time_limit=clock.share(k - i + 1)))
-        measure(i + 1, trained, fitted.parts["test"])
+        measure(i + 1, trained, outer)
 
 
 def search(
