@@ -146,16 +146,32 @@ static void NAMED(block)(const void *context, ptrdiff_t task, void *memory)
     }
 }
 
-/* 0 where memory is lacking. */
+/* Blocks for all threads, of the shape that takes the least packing: each packs its part of A and of
+ * B. Returns 0 where memory is lacking. */
 static int NAMED(multiply)(const Product *p, const void *a, const void *b, void *c)
 {
     NAMED(Job) job = {.p = p, .a = a, .b = b, .c = c};
-    ptrdiff_t blocks = 2 * thread_count(), panels = (p->n + 2 * WIDE - 1) / (2 * WIDE);
-    ptrdiff_t wide = (panels + blocks - 1) / blocks * 2 * WIDE;
-    job.wide = wide < WIDEST ? wide : WIDEST;
+    double work = (double)p->m * (double)p->n * (double)p->k, least = INFINITY;
+    ptrdiff_t panels = (p->n + 2 * WIDE - 1) / (2 * WIDE);
+    ptrdiff_t blocks = (work > 1 << 27 ? 4 : 2) * thread_count();
+    for (ptrdiff_t across = (p->n + WIDEST - 1) / WIDEST; across <= panels; across++) {
+        ptrdiff_t wide = (panels + across - 1) / across * 2 * WIDE;
+        ptrdiff_t down = (blocks + across - 1) / across;
+        ptrdiff_t tall = ((p->m + down - 1) / down + TALL - 1) / TALL * TALL;
+        if (tall < LEAST_ROWS)
+            tall = LEAST_ROWS;
+        down = (p->m + tall - 1) / tall;
+        double packed = (double)p->n * (double)down + (double)p->m * (double)across;
+        if (across * down < blocks && across < panels)
+            packed += (double)(p->m + p->n) * (double)blocks; /* threads would be idle */
+        if (packed < least) {
+            least = packed;
+            job.wide = wide, job.tall = tall;
+        }
+        if (across >= blocks)
+            break;
+    }
     job.across = (p->n + job.wide - 1) / job.wide;
-    ptrdiff_t down = (blocks + job.across - 1) / job.across, tall = (p->m + down - 1) / down;
-    job.tall = tall < LEAST_ROWS ? LEAST_ROWS : (tall + TALL - 1) / TALL * TALL;
     return share(NAMED(block), &job, job.across * ((p->m + job.tall - 1) / job.tall));
 }
 #undef WIDE

@@ -1,5 +1,7 @@
 /* Matrix products, copies and random bits: the loops of the runtime that know nothing of Python. */
 
+#include <math.h>
+
 #include "threads.h"
 
 #include <stddef.h>
