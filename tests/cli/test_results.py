@@ -131,6 +131,7 @@ def test_importance_as_bars() -> None:
     assert rows[4].count("█") == 10
     assert rows[-1] == "… and 1 columns that matter less."
     assert text(r.importance([f._asdict() for f in found])) == text(r.importance(found))
+    assert "the rise in log loss" in text(r.importance(found, "log loss"))
     assert r.importance([]) == []
     assert "█" not in text(r.importance([Importance("a", 0.0, 0.0)]))
 

@@ -248,7 +248,7 @@ def importance(
     Arguments:
         found: of `chainrule.diagnose.permutation_importance`, the largest first; also as
             dictionaries.
-        measure: the score that drops.
+        measure: the score that drops; a "… loss" or "… error" is said to rise.
         shown: how many columns.
     """
     if not found:
@@ -267,8 +267,9 @@ def importance(
     ]
     rest = len(found) - len(rows)
     note = f"… and {rest:,} columns that matter less." if rest > 0 else ""
-    title = f"What the model uses: the drop in {measure} when a column is shuffled"
-    return [Table(["column", "drop", "spread", ""], rows, "lrrb", title=title, note=note)]
+    word = "rise" if measure.endswith(("loss", "error")) else "drop"
+    title = f"What the model uses: the {word} in {measure} when a column is shuffled"
+    return [Table(["column", word, "spread", ""], rows, "lrrb", title=title, note=note)]
 
 
 # -- numbers --------------------------------------------------------------------------------------

@@ -326,7 +326,7 @@ def importance(found: Sequence[Any], measure: str = "score", shown: int = 20) ->
 
     Arguments:
         found: of `permutation_importance`: (column, mean, spread), the largest first.
-        measure: the score that drops.
+        measure: the score that drops; a "… loss" or "… error" is said to rise.
         shown: how many columns have a bar.
     """
     if not len(found):
@@ -347,7 +347,8 @@ def importance(found: Sequence[Any], measure: str = "score", shown: int = 20) ->
         axes.invert_yaxis()
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel(f"drop in {measure} when the column is shuffled")
+        word = "rise" if measure.endswith(("loss", "error")) else "drop"
+        axes.set_xlabel(f"{word} in {measure} when the column is shuffled")
         rest = len(found) - len(rows)
         title = f"“{_label(rows[0][0], 0, 40)}” matters most"
         _title(figure, title + (f" ({rest:,} more columns are not shown)" if rest else ""))
