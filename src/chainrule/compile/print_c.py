@@ -54,6 +54,7 @@ _FIRST = [
     "ptrdiff_t i = 0;",
 ]
 _WIDTH = "const ptrdiff_t width = {};"  # the columns that a tile has room for
+_STEPS = r"    \w+ \+= step\[\d+\](, \w+ \+= step\[\d+\])*;"  # from a row to the next
 _ROUNDED, _TURNED = "(columns + 15) / 16 * 16", "16 * columns"
 
 
@@ -90,24 +91,38 @@ class CText:
         few = [way for way in self.apart if way != "rows" or rows >= 2 * BESIDE]
         return few[0] if few else "none"
 
-    def body(self, rows: int, columns: int) -> list[str]:
-        """The lines of the function, without a loop that is not entered for so many rows and
-        columns, and without its tiles."""
+    def body(self, rows: int, columns: int, beside: bool = True) -> list[str]:
+        """The lines of the function for so many rows and columns, without a loop that is not
+        entered, or not repeated, and without the tiles that only such a loop has.
+
+        Arguments:
+            beside: False for the loop that takes rows one by one, also where the function takes
+                them sixteen at a time: it gives the same bits and is easier to read.
+        """
         inside = self.source.partition("\n{\n")[2].split("\n")[:-2]
         lines = [line[4:] for line in inside]
-        if not self.narrow:
-            return lines
+        if self.narrow:
+            lines = self._one_loop(lines, rows, columns, beside)
+        if rows == 1 and _EVERY in lines:
+            first = lines.index(_EVERY)
+            last = lines.index("}", first)
+            once = [k[4:] for k in lines[first + 1 : last] if not re.fullmatch(_STEPS, k)]
+            lines[first : last + 1] = once
+        return lines
+
+    def _one_loop(self, lines: list[str], rows: int, columns: int, beside: bool) -> list[str]:
         first, head, others = (
             lines.index(line) for line in (_FIRST[0], _SIXTEEN.format(self.narrow), _OTHERS)
         )
-        if rows < BESIDE or columns >= self.narrow:
+        turned = beside and columns < self.narrow
+        if not turned or rows < BESIDE:
             lines[first : others + 1] = [_EVERY]
         elif rows % BESIDE:
             lines[head] = "for (; i + 16 <= rows; i += 16) {"
         else:
             lines[others : lines.index("}", others) + 1] = []
             lines[first + 1 : head + 1] = ["for (ptrdiff_t i = 0; i < rows; i += 16) {"]
-        width = _TURNED if columns < self.narrow else _ROUNDED
+        width = _TURNED if turned else _ROUNDED
         lines = [_WIDTH.format(width) if line == _width(self.narrow) else line for line in lines]
         for k in reversed(range(len(lines))):
             declared = re.fullmatch(r"(const ptrdiff_t |\w+ \*)(width|tile\d*) = .*", lines[k])

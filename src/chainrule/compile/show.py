@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from chainrule.compile.frame_c import BESIDE
 from chainrule.compile.place import ARGUMENT, LIVE, RESULT, WORKSPACE, Instruction, Ref
 from chainrule.compile.replay import Replay
 
@@ -20,6 +21,8 @@ _C = {
     "uint16": "uint16_t", "uint32": "uint32_t", "uint64": "uint64_t",
 }  # fmt: skip
 
+
+_DECLARED = rf"(?:const )?(?:{'|'.join({*_C.values(), 'int', 'ptrdiff_t'})}) "
 
 #: A part of a live array.
 Place: TypeAlias = tuple[int, int, tuple[int, ...]]
@@ -69,7 +72,6 @@ class _Text:
                 f"void {self.title}({', '.join(self.parameters())})",
                 "{",
                 *(f"    {line}" for line in self.declared),
-                "",
                 *(f"    {line}".rstrip() for line in body),
                 "}",
                 "",
@@ -95,9 +97,21 @@ class _Text:
             f"{self.layout.workspace / 1024:.0f} KB of workspace",
             f" * takes {', '.join(shapes)}",
             f" * gives {', '.join(results) or 'nothing'}",
-            " * live[k] is memory that lasts: parameters, gradients, the state of the optimizer */",
+            " * live[k] is memory that lasts: parameters, gradients, the state of the optimizer",
+            *self.notes(),
+            " */",
             "",
         ]
+
+    def notes(self) -> list[str]:
+        """Where what runs is faster and longer than what is shown."""
+        beside = any(
+            i.text is not None and i.details[0] >= BESIDE and i.details[1] < i.text.narrow
+            for i in self.layout.instructions
+        )
+        if not beside:
+            return []
+        return [" * short rows run sixteen side by side, with the same bits as shown, one by one"]
 
     def parameters(self) -> list[str]:
         r = self.replay.recorder
@@ -192,13 +206,14 @@ class _Text:
             if operand.written and known.startswith("out"):
                 known = {"full": "d" if owner.endswith("_vjp") else "y"}.get(operand.layout, "t")
             pointers.append(self.name(ref, operand.dtype, known, shape, owner, operand.written))
-        text = "\n".join(f"    {line}" for line in i.text.body(rows, columns))
+        text = "\n".join(sorted_operands(i.text.body(rows, columns, beside=False)))
         text = re.sub(r"\boperand\[(\d+)\]", lambda m: pointers[int(m[1])], text)
-        text = re.sub(r"\*\((const )?\w+ \*\)(\w+);", r"*\2;", text)
+        text = re.sub(r"\*\((const )?\w+ \*\)(\w+)([;,])", r"*\2\3", text)
         text = re.sub(r"\bstep\[(\d+)\]", lambda m: str(steps[int(m[1])]), text)
         text = re.sub(r"\brows\b", str(rows), text)
         text = re.sub(r"\bcolumns\b", str(columns), text)
-        return ["", f"{{   /* {formulas(group.formulas)} */", *text.split("\n"), "}"]
+        lines = [f"    {line}" for line in joined(text.split("\n"))]
+        return ["", f"{{   /* {formulas(group.formulas)} */", *lines, "}"]
 
     def value_at(self, ref: Ref, group: Any) -> Any:
         for e in (*group.operands, *group.outputs):
@@ -314,6 +329,40 @@ class _Text:
             f"if (!isfinite(*{name}))",
             "    return;  /* the step itself runs, and says what is wrong */",
         ]
+
+
+def sorted_operands(lines: list[str]) -> list[str]:
+    """The declarations of operands: what is read, what is written, and single numbers.
+
+    >>> sorted_operands(["float *x = operand[1];", "const float a = *(const float *)operand[2];",
+    ...                  "const float *z = operand[0];", "double total = 0;"])[:2]
+    ['const float *z = operand[0];', 'float *x = operand[1];']
+    """
+    first = next((k for k, line in enumerate(lines) if "operand[" not in line), len(lines))
+
+    def kind(line: str) -> tuple[bool, bool]:
+        return "*" not in line.partition("=")[0], not line.startswith("const")
+
+    return [*sorted(lines[:first], key=kind), *lines[first:]]
+
+
+def joined(lines: list[str]) -> list[str]:
+    """Declarations of one type that follow each other, in one line as far as they fit.
+
+    >>> joined(["float *x = z1;", "float *out = d;", "const float a = *y;"])
+    ['float *x = z1, *out = d;', 'const float a = *y;']
+    """
+    found: list[str] = []
+    for line in lines:
+        if found and (declared := re.fullmatch(rf"({_DECLARED})(\*?)(\w+ = .*;)", line)):
+            kind, pointer, rest = declared.groups()
+            both = f"{found[-1].removesuffix(';')}, {pointer}{rest}"
+            alike = re.match(rf"{re.escape(kind + pointer)}\w+ = .*;$", found[-1])
+            if alike and len(both) <= 72:
+                found[-1] = both
+                continue
+        found.append(line)
+    return found
 
 
 def formulas(names: list[str]) -> str:
