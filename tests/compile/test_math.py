@@ -199,7 +199,8 @@ def test_float64_gives_known_values(c, name):
 def test_polygamma_is_numpys(c, n):
     rng = np.random.default_rng(2)
     x = np.concatenate([np.exp(rng.uniform(-20, 20, 500)), rng.uniform(-9, 9, 500)])
-    edges = np.array([0.0, -0.0, -1.0, -2.0, inf, -inf, nan])
+    tiny = [5e-324, -5e-324, 1e-310, -1e-310]  # beside the pole, where cot is infinite
+    edges = np.array([0.0, -0.0, -1.0, -2.0, inf, -inf, nan, *tiny])
     with np.errstate(all="ignore"):
         same_pattern(c("polygamma", edges, k=n), PRIMITIVES["polygamma"].numpy(edges, n))
         expected = PRIMITIVES["polygamma"].numpy(x, n)
@@ -208,6 +209,12 @@ def test_polygamma_is_numpys(c, n):
     single = c("polygamma", x.astype(np.float32), k=n)
     assert single.dtype == np.float32
     np.testing.assert_allclose(single, PRIMITIVES["polygamma"].numpy(x.astype(np.float32), n), 2e-7)
+
+
+def test_polygamma_of_the_highest_order(c):
+    x = np.array([-2.5, -2.4, 2.5, 30.0])  # at the first the derivative of cot is 0
+    expected = PRIMITIVES["polygamma"].numpy(x, 170)
+    np.testing.assert_allclose(c("polygamma", x, k=170), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", C)

@@ -423,7 +423,7 @@ static inline double cr_polygamma(double x, int n) {
   if (!(x < 0.0) || isinf(x)) return NAN;
   if (x == floor(x)) return n % 2 ? INFINITY : NAN;
   const double pi = 3.141592653589793;
-  double q[173] = {0.0, 1.0}, c = cr_cot_pi(x), y = 0.0, scale = pi;
+  double q[173] = {0.0, 1.0}, c = cr_cot_pi(x), y, power = pi, factorial = 1.0;
   for (int m = 0; m < n; m++) { /* Q_m / m!, lowest power first */
     double before = 0.0, last = 0.0;
     for (int i = 0; i <= m + 2; i++) {
@@ -432,10 +432,12 @@ static inline double cr_polygamma(double x, int n) {
       before = last;
       last = slope;
     }
-    scale *= pi * (m + 1);
+    power *= pi;
+    factorial *= m + 1;
   }
-  for (int i = n + 1; i >= 0; i--) y = y * c + q[i];
-  return sign * scale * y - cr_polygamma_above(1.0 - x, n);
+  y = q[n + 1]; /* not 0 times c, which is infinite beside a pole */
+  for (int i = n; i >= 0; i--) y = y * c + q[i];
+  return sign * (power * y * factorial) - cr_polygamma_above(1.0 - x, n);
 }
 static inline float cr_polygammaf(float x, int n) { return (float)cr_polygamma((double)x, n); }
 
