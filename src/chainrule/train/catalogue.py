@@ -24,6 +24,7 @@ from chainrule.autograd.context import no_grad
 from chainrule.compile import native
 from chainrule.ops.formula import FORMULAS
 from chainrule.ops.tensor import tensor
+from chainrule.train.recipe import recipe, table_network
 from chainrule.train.trainer import Trainer
 
 __all__ = ["sources"]
@@ -36,6 +37,10 @@ _HEADS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("softmax", {}), ("log_softmax", {}), ("logistic", {}), ("identity", {}),
 )  # fmt: skip
 _NAMES = {"bce_with_logits": "binary_cross_entropy_with_logits"}
+_TASKS = {
+    "multiclass": "cross_entropy", "multilabel": "binary_cross_entropy_with_logits",
+    "regression": "mse",
+}  # fmt: skip
 _LOSSES = ("mse", "l1", "huber", "bce", "bce_with_logits", "cross_entropy", "nll")
 
 
@@ -70,6 +75,8 @@ def _works() -> Iterator[Callable[[], None]]:
         yield partial(_fit, "cross_entropy", False, optimizer)
     for p, weighted, classes in itertools.product((0.0, 0.2), (False, True), (False, True)):
         yield partial(_command_line, p, weighted, classes)
+    for task, weighted, codes in itertools.product(_TASKS, (False, True), (False, True)):
+        yield partial(_table, task, weighted, codes)
     for more in ({"clip_norm": 1.0}, {"clip_value": 1.0}, {"accumulate": 2}):
         yield partial(_fit, "cross_entropy", False, "adam", **more)
 
@@ -187,6 +194,37 @@ def _command_line(p: float, weighted: bool, classes: bool) -> None:
     if classes:
         for dtype in (np.uint8, np.int32):
             trainer.fit((x, y.astype(dtype)), epochs=1, batch_size=6, sample_weight=sample_weight)
+
+
+def _table(task: str, weighted: bool, codes: bool) -> None:
+    """What ``chainrule train`` does with a table: its recipe, with and without embeddings."""
+    x = _rows(np.float32, 6)
+    x[:, -2:] = np.arange(12).reshape(6, 2) % 2
+    y = np.arange(6) % 3 if task == "multiclass" else (_rows(np.float32, 3) > 0).astype(np.float32)
+    options = recipe(len(x), x.shape[1], 3, task)
+    network = {k: options[k] for k in ("hidden", "activation", "dropout")}
+    model = table_network(6, [(3, 2), (2, 2)] if codes else [], 3, **network)
+    optimizer = optim.get(options["optimizer"], None, lr=options["learning_rate"])
+    trainer = Trainer(
+        model,
+        loss=_TASKS[task],
+        optimizer=optimizer,
+        metrics=[],
+        schedule=options["schedule"],
+        clip_norm=options["clip_norm"],
+        seed=0,
+    )
+    weight = np.arange(1, 4, dtype=np.float32) if task == "multiclass" else None
+    trainer.fit(
+        (x, y),
+        epochs=1,
+        batch_size=6,
+        validation_data=(x, y),
+        class_weight=weight if weighted else None,
+    )
+    with no_grad():
+        for rows in (x, x[:1]):
+            model(rows)
 
 
 def _optimizers() -> Iterator[Any]:
