@@ -31,7 +31,15 @@ from chainrule.cli.results import importance as importance_blocks
 from chainrule.cli.results import next_command, results
 from chainrule.cli.runs import MARK, check_run_folder, model_output, run_folder, run_path
 from chainrule.cli.tables import bytes_text, say
-from chainrule.cli.tabular import Fitted, Problem, Rows, fingerprint, read_problem, typed_options
+from chainrule.cli.tabular import (
+    Fitted,
+    Problem,
+    Rows,
+    fingerprint,
+    read_problem,
+    seen_values,
+    typed_options,
+)
 from chainrule.cli.trainings import (
     METRIC,
     Clock,
@@ -214,7 +222,8 @@ def _trained(r: _Run, report: Report, options: dict[str, Any], clock: Clock) -> 
     if not a.seeds:
         callbacks = _callbacks(r, options)
         trained = train_once(r.fitted, options, callbacks, clock.share(1), a.resume)
-        say(r.out, "", how_it_ended(trained.history))
+        say(r.out, "")
+        report.show(Fields([("Trained", how_it_ended(trained.history))]))
         return trained
     if "validation" not in r.fitted.parts:
         raise UsageError("--seeds keeps the best on validation rows; give --validation-fraction")
@@ -278,7 +287,8 @@ def _measured(r: _Run, report: Report, trained: Trained) -> None:
     report.show(*results(found, "Test", f"{len(x):,} rows, neither trained on nor chosen with"))
     r.found["importance"] = importance(pipeline, x, y)
     if not r.a.quiet:
-        report.show(*importance_blocks(r.found["importance"], "log loss"))
+        measure = "squared error" if found["task"] == "regression" else "log loss"
+        report.show(*importance_blocks(r.found["importance"], measure))
 
 
 def _about(r: _Run, trained: Trained) -> dict[str, Any]:
@@ -293,6 +303,7 @@ def _about(r: _Run, trained: Trained) -> dict[str, Any]:
             "fractions": _fractions(r.a),
             "seed": r.split_seed,
             "fingerprint": fingerprint(r.a.data),
+            "seen": seen_values(problem.frame[r.rows["train"]], r.fitted.preprocessor),
             "ids": problem.ids,
             "group": problem.group,
             "time": problem.time,
