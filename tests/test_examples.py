@@ -51,6 +51,12 @@ def test_capture(example: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert "lines were replayed" in capsys.readouterr().out
 
 
+def test_table(example: Any) -> None:
+    pytest.importorskip("polars")
+    accuracy, larger = example("table")["main"]()
+    assert accuracy > max(0.85, larger + 0.1)
+
+
 def test_every_example_is_tested() -> None:
     here = Path(__file__).read_text("utf-8")
     for path in EXAMPLES.glob("*.py"):

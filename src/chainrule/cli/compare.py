@@ -16,12 +16,13 @@ __all__ = ["PEER", "boosted", "check_installed"]
 PEER = "gradient boosting"
 #: scikit-learn's limit of the values of a categorical feature.
 _MOST_CATEGORIES = 255
+_MANY_ROWS = 20_000
 
 
 def check_installed() -> None:
     """Raise, before any work, if scikit-learn is not there."""
     try:
-        import sklearn.ensemble  # noqa: F401
+        import sklearn.ensemble  # type: ignore[import-untyped]  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(
             '--compare needs scikit-learn; install it with pip install "chainrule[sklearn]"'
@@ -35,6 +36,7 @@ def boosted(fitted: Fitted, x: npt.NDArray[Any], seed: int) -> npt.NDArray[np.fl
     weights, since it has no use for them otherwise.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from threadpoolctl import threadpool_limits
 
     parts = [fitted.parts[k] for k in ("train", "validation") if k in fitted.parts]
     inputs = np.concatenate([p[0] for p in parts])
@@ -44,7 +46,9 @@ def boosted(fitted: Fitted, x: npt.NDArray[Any], seed: int) -> npt.NDArray[np.fl
     coded = [first + k for k, (size, _) in enumerate(embeddings) if size <= _MOST_CATEGORIES]
     options: dict[str, Any] = {"random_state": seed, "categorical_features": coded or None}
     target = fitted.target
-    with warnings.catch_warnings():
+    # on few rows its threads wait for each other longer than they work
+    threads = 1 if len(inputs) < _MANY_ROWS else None
+    with warnings.catch_warnings(), threadpool_limits(threads, user_api="openmp"):
         warnings.simplefilter("ignore")  # of what it thinks of feature names and few rows
         if target.task in ("binary", "multiclass"):
             model = HistGradientBoostingClassifier(**options).fit(inputs, targets)

@@ -113,6 +113,7 @@ def _file(path: str) -> list[str]:
 def _about_table(path: str, about: dict[str, Any]) -> list[str]:
     """The task, the columns as they were in training, how the model came about."""
     from chainrule.cli.pipeline import Pipeline
+    from chainrule.cli.report import Table
     from chainrule.cli.report import lines as drawn
     from chainrule.cli.results import column_plan
 
@@ -134,7 +135,11 @@ def _about_table(path: str, about: dict[str, Any]) -> list[str]:
         lines.append(field("Decision", text))
     lines += _history(about)
     lines += ["", "The columns, as they were in the training rows", ""]
-    return [*lines, *(line for b in column_plan(preprocessor.columns) for line in drawn(b))]
+    lines += [line for b in column_plan(preprocessor.columns) for line in drawn(b)]
+    if seen := about.get("data", {}).get("seen"):
+        table = Table(["column", "values in training"], [[k, v] for k, v in seen.items()], "lw")
+        lines += ["", *drawn(table)]
+    return lines
 
 
 def _checkpoint(file: Container) -> list[str]:

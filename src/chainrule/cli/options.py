@@ -24,7 +24,7 @@ class Each(argparse.Action):
     ) -> None:
         before = getattr(namespace, self.dest, None)
         first = before is None or before is self.default
-        setattr(namespace, self.dest, [values] if first else [*before, values])
+        setattr(namespace, self.dest, [values] if first else [*list(before or ()), values])
 
 
 def integer(lowest: int) -> Callable[[str], int]:

@@ -97,8 +97,9 @@ def _decided(
     """
 
     def weighted(p: Array) -> Array:
-        q = p * np.asarray(weights)
-        return q / q.sum(axis=1, keepdims=True)
+        q: Array = p * np.asarray(weights)
+        q /= q.sum(axis=1, keepdims=True)
+        return q
 
     p = softmax(scores.astype(np.float64), axis=1)
     task = found["task"]

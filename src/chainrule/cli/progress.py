@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from chainrule.array.errors import DataError
-from chainrule.cli.tables import field
 from chainrule.train.callbacks import Callback, Logs
 from chainrule.train.history import History
 from chainrule.train.trainer import Trainer
@@ -110,10 +109,10 @@ class Progress(Callback):
 
 
 def how_it_ended(history: History) -> str:
-    """How long a training took, why it ended, and which weights were kept, as a line."""
+    """How long a training took, why it ended, and which weights were kept."""
     how = "" if history.stopped == "epochs" else f", {history.stopped}"
     text = f"{len(history.rows)} epochs in {history.seconds:.2f} s{how}."
     if history.best_epoch is not None:
         value = history.rows[history.best_epoch].get("val_loss", math.nan)
         text += f" Kept epoch {history.best_epoch + 1}, the best by validation loss, {value:.4f}."
-    return field("Trained", text)
+    return text

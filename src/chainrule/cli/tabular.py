@@ -29,6 +29,7 @@ __all__ = [
     "for_command_line",
     "listed",
     "read_problem",
+    "seen_values",
     "source_of",
     "suggested_target",
     "typed_options",
@@ -334,6 +335,31 @@ def display_name(data: Sequence[str]) -> str:
     files = table_files(source_of(data)) if any(glob.has_magic(d) for d in data) else list(data)
     first = os.path.basename(files[0])
     return first if len(files) == 1 else f"{first} and {len(files) - 1} more"
+
+
+def seen_values(frame: Any, preprocessor: TablePreprocessor, most: int = 8) -> dict[str, str]:
+    """What the inputs held in training, for people: a range, or the most frequent values."""
+    found = {}
+    kinds = {c.name: c.kind for c in preprocessor.columns}
+    for name in preprocessor.inputs:
+        series = frame[name].drop_nulls()
+        ranged = series.dtype.is_numeric() or series.dtype.is_temporal()
+        if kinds[name] in ("numeric", "datetime") and ranged:
+            found[name] = f"{_short(series.min())} to {_short(series.max())}"
+        elif kinds[name] == "text":
+            found[name] = "text"
+        else:
+            counts = series.value_counts(sort=True, name="count").sort(
+                ["count", name], descending=[True, False]
+            )
+            shown = [str(v) for v in counts[name].head(most)]
+            more = f", … {len(counts) - most} more" if len(counts) > most else ""
+            found[name] = ", ".join(shown) + more
+    return found
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def fingerprint(data: Sequence[str]) -> str:

@@ -107,7 +107,7 @@ def _train_arrays(a: argparse.Namespace) -> int:
     interrupted = history.stopped == "interrupted"
     options["epochs_done"] = len(history.rows)
     options["best_epoch"] = None if history.best_epoch is None else history.best_epoch + 1
-    say(out, "", how_it_ended(history))
+    say(out, "", field("Trained", how_it_ended(history)))
 
     found = validation_results(history)
     results = pipeline.about["metrics"] = {"validation": found} if found else {}
