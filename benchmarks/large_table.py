@@ -113,14 +113,11 @@ def _measure(peer: str, hidden: str, batch: int, epochs: int, folder: Path) -> d
 def speed(args: argparse.Namespace, folder: Path) -> tuple[str, dict[str, Any]]:
     """The table of passes over the rows, and every single value."""
     blocks = list(made_tables.million(rows=args.rows))
-    np.save(
-        folder / "x.npy",
-        np.concatenate([b.frame.drop("target").to_numpy().astype(np.float32) for b in blocks]),
-    )
-    np.save(
-        folder / "y.npy",
-        np.concatenate([(b.frame["target"] == "yes").to_numpy().astype(np.int64) for b in blocks]),
-    )
+    x = np.concatenate([b.frame.drop("target").to_numpy() for b in blocks])
+    np.save(folder / "x.npy", np.ascontiguousarray(x, np.float32))  # polars lays out by columns
+    y = np.concatenate([(b.frame["target"] == "yes").to_numpy() for b in blocks])
+    np.save(folder / "y.npy", y.astype(np.int64))
+    del blocks, x, y
     neighbours = harness.Neighbours(args.patience)
     entries = [(peer, *setting) for setting in SETTINGS for peer in PEERS]
     found = harness.interleave(
