@@ -77,28 +77,37 @@ NAMED(tile_of)(int rows, int vectors, ptrdiff_t k, const REAL *a, const REAL *b,
 #undef TILE
 }
 
-/* to[p width + j] = from[j down + p along] for j < n and p < k; what stands up to width is not used. */
+/* A strip of A, or panels of B: `n` rows of A or columns of B, cut into pieces. Piece after piece, in
+ * the order of k, a piece's entries stand side by side at a pitch; what is between is not used. */
 static void NAMED(pack)(const REAL *from, ptrdiff_t down, ptrdiff_t along, ptrdiff_t n,
-                        ptrdiff_t width, ptrdiff_t k, REAL *to)
+                        ptrdiff_t piece, ptrdiff_t pitch, ptrdiff_t k, REAL *to)
 {
-    ptrdiff_t blocks = down == 1 ? 0 : k - k % BLOCK; /* where along is 1 */
-    for (ptrdiff_t p = 0; p < blocks; p += BLOCK)
-        for (ptrdiff_t j = 0; j < n; j += BLOCK) {
-            const REAL *row[BLOCK];
-            for (ptrdiff_t i = 0; i < BLOCK; i++)
-                row[i] = from + (j + i < n ? j + i : n - 1) * down + p;
-            NAMED(turn_rows)(row, to + p * width + j, width);
-        }
-    for (ptrdiff_t p = blocks; p < k; p++) {
+    ptrdiff_t turned = down == 1 ? 0 : k - k % BLOCK; /* of k: where along is 1 */
+    for (ptrdiff_t j = 0; j < n && turned; j += piece) {
+        ptrdiff_t many = n - j < piece ? n - j : piece;
+        ptrdiff_t wide = many <= WIDE && piece == 2 * WIDE ? WIDE : pitch;
+        for (ptrdiff_t p = 0; p < turned; p += BLOCK)
+            for (ptrdiff_t l = 0; l < many; l += BLOCK) {
+                const REAL *row[BLOCK];
+                for (ptrdiff_t i = 0; i < BLOCK; i++)
+                    row[i] = from + (j + (l + i < many ? l + i : many - 1)) * down + p;
+                NAMED(turn_rows)(row, to + j / piece * pitch * k + p * wide + l, wide);
+            }
+    }
+    for (ptrdiff_t p = turned; p < k; p++) { /* all pieces of a row: its memory is one page */
         const REAL *in = from + p * along;
-        REAL *out = to + p * width;
-        if (down == 1 && n == TALL)
-            memcpy(out, in, TALL * sizeof(REAL));
-        else if (down == 1 && n == 2 * WIDE)
-            memcpy(out, in, 2 * VECTOR);
-        else
-            for (ptrdiff_t j = 0; j < n; j++)
-                out[j] = in[j * down];
+        for (ptrdiff_t j = 0; j < n; j += piece) {
+            ptrdiff_t many = n - j < piece ? n - j : piece;
+            ptrdiff_t wide = many <= WIDE && piece == 2 * WIDE ? WIDE : pitch;
+            REAL *out = to + j / piece * pitch * k + p * wide;
+            if (down == 1 && many == TALL)
+                memcpy(out, in + j, TALL * sizeof(REAL));
+            else if (down == 1 && many == 2 * WIDE)
+                memcpy(out, in + j, 2 * VECTOR);
+            else
+                for (ptrdiff_t i = 0; i < many; i++)
+                    out[i] = in[(j + i) * down];
+        }
     }
 }
 
@@ -123,24 +132,16 @@ static void NAMED(block)(const void *context, ptrdiff_t task, void *memory)
     ptrdiff_t slices = (q->k + DEEP - 1) / DEEP, deep = ((q->k + slices - 1) / slices + 7) / 8 * 8;
     for (ptrdiff_t p = 0; p < q->k; p += deep) {
         ptrdiff_t k = q->k - p < deep ? q->k - p : deep;
-        REAL *to = panels;
-        for (ptrdiff_t j = j0; j < j1; j += 2 * WIDE) {
-            ptrdiff_t n = j1 - j < 2 * WIDE ? j1 - j : 2 * WIDE;
-            ptrdiff_t width = n > WIDE ? 2 * WIDE : WIDE;
-            NAMED(pack)(job->b + j * down_b + p * along_b, down_b, along_b, n, width, k, to);
-            to += width * k;
-        }
-        int rows;
-        for (ptrdiff_t i = i0; i < i1; i += rows) {
+        NAMED(pack)(job->b + j0 * down_b + p * along_b, down_b, along_b, j1 - j0, 2 * WIDE,
+                    2 * WIDE, k, panels);
+        for (ptrdiff_t i = i0, rows; i < i1; i += rows) {
             rows = NAMED(height)(i1 - i);
-            NAMED(pack)(job->a + i * down_a + p * along_a, down_a, along_a, rows, PITCH, k, strip);
-            const REAL *from = panels;
+            NAMED(pack)(job->a + i * down_a + p * along_a, down_a, along_a, rows, rows, PITCH, k,
+                        strip);
             for (ptrdiff_t j = j0; j < j1; j += 2 * WIDE) {
                 ptrdiff_t n = j1 - j < 2 * WIDE ? j1 - j : 2 * WIDE;
-                int vectors = n > WIDE ? 2 : 1;
-                NAMED(tile_of)(rows, vectors, k, strip, from, job->c + i * q->ldc + j, q->ldc, n,
-                               p > 0);
-                from += vectors * WIDE * k;
+                NAMED(tile_of)((int)rows, n > WIDE ? 2 : 1, k, strip, panels + (j - j0) * k,
+                               job->c + i * q->ldc + j, q->ldc, n, p > 0);
             }
         }
     }
