@@ -36,7 +36,7 @@ def boosted(fitted: Fitted, x: npt.NDArray[Any], seed: int) -> npt.NDArray[np.fl
     weights, since it has no use for them otherwise.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     parts = [fitted.parts[k] for k in ("train", "validation") if k in fitted.parts]
     inputs = np.concatenate([p[0] for p in parts])
