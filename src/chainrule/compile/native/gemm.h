@@ -147,32 +147,32 @@ static void NAMED(block)(const void *context, ptrdiff_t task, void *memory)
     }
 }
 
-/* Blocks for all threads, of the shape that takes the least packing: each packs its part of A and of
- * B. Returns 0 where memory is lacking. */
+/* Blocks in the numbers, across and down, that seem to take the least time: for a thread's share of
+ * blocks their tiles and what they pack, and something for those who wait at the end. Returns 0 where
+ * memory is lacking. */
 static int NAMED(multiply)(const Product *p, const void *a, const void *b, void *c)
 {
     NAMED(Job) job = {.p = p, .a = a, .b = b, .c = c};
-    double work = (double)p->m * (double)p->n * (double)p->k, least = INFINITY;
-    ptrdiff_t panels = (p->n + 2 * WIDE - 1) / (2 * WIDE);
-    ptrdiff_t blocks = (work > 1 << 27 ? 4 : 2) * thread_count();
-    for (ptrdiff_t across = (p->n + WIDEST - 1) / WIDEST; across <= panels; across++) {
+    ptrdiff_t panels = (p->n + 2 * WIDE - 1) / (2 * WIDE), strips = (p->m + TALL - 1) / TALL;
+    ptrdiff_t threads = thread_count(), most = 4 * threads;
+    double least = INFINITY;
+    for (ptrdiff_t across = (p->n + WIDEST - 1) / WIDEST; across <= panels;
+         across += across / 4 + 1) {
         ptrdiff_t wide = (panels + across - 1) / across * 2 * WIDE;
-        ptrdiff_t down = (blocks + across - 1) / across;
-        ptrdiff_t tall = ((p->m + down - 1) / down + TALL - 1) / TALL * TALL;
-        if (tall < LEAST_ROWS)
-            tall = LEAST_ROWS;
-        down = (p->m + tall - 1) / tall;
-        double packed = (double)p->n * (double)down + (double)p->m * (double)across;
-        if (across * down < blocks && across < panels)
-            packed += (double)(p->m + p->n) * (double)blocks; /* threads would be idle */
-        if (packed < least) {
-            least = packed;
-            job.wide = wide, job.tall = tall;
+        ptrdiff_t columns = (p->n + wide - 1) / wide;
+        for (ptrdiff_t down = 1; down <= strips && down <= most; down += down / 4 + 1) {
+            ptrdiff_t tall = (strips + down - 1) / down * TALL, rows = (p->m + tall - 1) / tall;
+            double h = (double)(tall < p->m ? tall : p->m), w = (double)wide;
+            double block = h * w / (double)(2 * WIDE) + 0.3 * (h + w);
+            double time = ((double)((rows * columns + threads - 1) / threads) + 0.15) * block;
+            if (time < least) {
+                least = time;
+                job.wide = wide, job.tall = tall, job.across = columns;
+            }
         }
-        if (across >= blocks)
+        if (across > most)
             break;
     }
-    job.across = (p->n + job.wide - 1) / job.wide;
     return share(NAMED(block), &job, job.across * ((p->m + job.tall - 1) / job.tall));
 }
 #undef WIDE

@@ -261,7 +261,7 @@ enum { VECTOR = 32 };
 enum { VECTOR = 16 };
 #define TALL 4
 #endif
-enum { DEEP = 400, PITCH = (TALL + 7) / 8 * 8, LEAST_ROWS = 4 * TALL };
+enum { DEEP = 400, PITCH = (TALL + 7) / 8 * 8 };
 
 #define REAL float
 #define NAMED(x) x##_f

@@ -21,7 +21,16 @@ typedef void (*Task)(const void *context, ptrdiff_t task, void *memory);
 
 static int (*threads_wanted)(void); /* the BLAS's, so that one setting governs both */
 
-#define LEFT UINT64_C(0xffffffff)
+enum { MOST_TASKS = 0xffff };
+
+/* A ticket: the number of the job, and the tasks that nobody has taken yet, from first to end. */
+static uint64_t ticket_of(uint64_t job, uint64_t first, uint64_t end)
+{
+    return job << 32 | first << 16 | end;
+}
+static uint64_t job_of(uint64_t ticket) { return ticket >> 32; }
+static uint64_t first_of(uint64_t ticket) { return ticket >> 16 & MOST_TASKS; }
+static uint64_t end_of(uint64_t ticket) { return ticket & MOST_TASKS; }
 
 static struct {
     pthread_mutex_t taken;  /* held while a job runs */
@@ -29,7 +38,7 @@ static struct {
     pthread_cond_t called;
     Task task;
     const void *context;
-    uint64_t ticket;        /* the job's number in the high half, tasks left in the low */
+    uint64_t ticket;
     ptrdiff_t done;         /* tasks */
     int sleepers, threads, allowed; /* allowed: how many may take tasks of this job */
     void *memory[MOST_THREADS];
@@ -45,24 +54,30 @@ static inline void breathe(void)
 #endif
 }
 
-/* Tasks of the job that has this number, until none is left. */
+static int idle(uint64_t ticket, int who)
+{
+    return first_of(ticket) == end_of(ticket) ||
+           who >= __atomic_load_n(&pool.allowed, __ATOMIC_RELAXED);
+}
+
+/* Tasks of the job that has this number, until none is left. The caller takes them from the first
+ * on and others from the last back, so that each comes upon the memory it had before. */
 static void take_tasks(uint64_t job, int who)
 {
     uint64_t seen = __atomic_load_n(&pool.ticket, __ATOMIC_ACQUIRE);
-    while (seen >> 32 == job && (seen & LEFT)) {
-        if (!__atomic_compare_exchange_n(&pool.ticket, &seen, seen - 1, 0, __ATOMIC_ACQ_REL,
+    for (;;) {
+        uint64_t first = first_of(seen), end = end_of(seen);
+        if (job_of(seen) != job || first == end)
+            return;
+        uint64_t rest = who ? ticket_of(job, first, end - 1) : ticket_of(job, first + 1, end);
+        if (!__atomic_compare_exchange_n(&pool.ticket, &seen, rest, 0, __ATOMIC_ACQ_REL,
                                          __ATOMIC_ACQUIRE))
             continue;
         /* while one task is not done, the job stays */
-        pool.task(pool.context, (ptrdiff_t)(seen & LEFT) - 1, pool.memory[who]);
+        pool.task(pool.context, (ptrdiff_t)(who ? end - 1 : first), pool.memory[who]);
         __atomic_fetch_add(&pool.done, 1, __ATOMIC_RELEASE);
         seen = __atomic_load_n(&pool.ticket, __ATOMIC_ACQUIRE);
     }
-}
-
-static int idle(uint64_t ticket, int who)
-{
-    return !(ticket & LEFT) || who >= __atomic_load_n(&pool.allowed, __ATOMIC_RELAXED);
 }
 
 static int64_t nanoseconds(void)
@@ -90,7 +105,7 @@ static void *work_on(void *argument)
             __atomic_fetch_sub(&pool.sleepers, 1, __ATOMIC_SEQ_CST);
             pthread_mutex_unlock(&pool.lock);
         }
-        take_tasks(ticket >> 32, who);
+        take_tasks(job_of(ticket), who);
     }
     return NULL;
 }
@@ -101,7 +116,7 @@ static void forget_threads(void)
     pthread_mutex_init(&pool.taken, NULL);
     pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.called, NULL);
-    pool.ticket &= ~LEFT;
+    pool.ticket = ticket_of(job_of(pool.ticket), 0, 0);
     pool.sleepers = pool.threads = 0;
 }
 
@@ -142,13 +157,13 @@ static int share(Task task, const void *context, ptrdiff_t tasks)
 {
     void *memory;
     if (pthread_mutex_trylock(&pool.taken) == 0) {
-        int n = tasks < (ptrdiff_t)LEFT ? thread_count() : 1;
+        int n = tasks <= MOST_TASKS ? thread_count() : 1;
         n = start_threads(n < tasks ? n : (int)tasks);
         if (n > 1) {
-            uint64_t job = ((pool.ticket >> 32) + 1) & LEFT;
+            uint64_t job = (job_of(pool.ticket) + 1) & UINT32_MAX;
             pool.task = task, pool.context = context, pool.done = 0;
             __atomic_store_n(&pool.allowed, n, __ATOMIC_RELAXED);
-            __atomic_store_n(&pool.ticket, job << 32 | (uint64_t)tasks, __ATOMIC_SEQ_CST);
+            __atomic_store_n(&pool.ticket, ticket_of(job, 0, (uint64_t)tasks), __ATOMIC_SEQ_CST);
             if (__atomic_load_n(&pool.sleepers, __ATOMIC_SEQ_CST)) {
                 pthread_mutex_lock(&pool.lock);
                 pthread_cond_broadcast(&pool.called);
