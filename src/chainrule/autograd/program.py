@@ -225,7 +225,7 @@ class Program:
         if len(args) != len(self.positions) + len(self.static):
             return NotImplemented
         for k, value in self.static:
-            if not _equal(args[k], value):
+            if args[k] is not value and not _equal(args[k], value):
                 return NotImplemented
         for k, tensor in zip(self.positions, self.tensors, strict=True):
             a = args[k]

@@ -40,6 +40,8 @@ Rows = npt.NDArray[np.intp]
 #: Inputs and encoded targets of "train", "validation" and "test", where there are any.
 Parts = dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]]
 
+_BLOCK = 1 << 17  # rows that are prepared at a time
+
 #: Names that people give to the column they want to predict.
 _USUAL = ("target", "label", "y", "class", "outcome", "response")
 
@@ -228,8 +230,8 @@ class Problem:
         Arguments:
             further: also prepare the rows that came in files of their own.
         """
-        frame = self.frame[parts["train"]]
         target = self.target
+        frame = self.frame[parts["train"]]  # a copy, which does not outlive the fit
         if target.task == "regression":  # its mean and deviation are those of the training rows
             target = Target().fit(frame.select(self.targets), "regression")
         preprocessor = TablePreprocessor(
@@ -237,11 +239,8 @@ class Problem:
         )
         try:
             preprocessor.fit(frame, frame.select(self.targets))
-            found: Parts = {}
-            for name, rows in parts.items():
-                table = frame if name == "train" else self.frame[rows]
-                found[name] = preprocessor.transform(table, self.name), self._encoded(target, table)
-                del table
+            del frame
+            found = {name: self._arrays(preprocessor, target, rows) for name, rows in parts.items()}
         except DataError:
             # the same over all rows of the file, for row numbers that can be looked up
             describe_columns(self.source, exclude=self.excluded, kinds=self.kinds)
@@ -250,6 +249,17 @@ class Problem:
             arrays = preprocessor.transform(table, self.files[name])
             found[name] = arrays, self._encoded(target, table)
         return Fitted(preprocessor, target, found)
+
+    def _arrays(self, preprocessor: TablePreprocessor, target: Target, rows: Any) -> Any:
+        """What the network takes of these rows, and targets; made block by block, so that a large
+        table is not copied for it."""
+        x = np.empty((len(rows), preprocessor.width), np.float32)
+        targets = []
+        for start in range(0, len(rows), _BLOCK):
+            table = self.frame[rows[start : start + _BLOCK]]
+            x[start : start + _BLOCK] = preprocessor.transform(table, self.name)
+            targets.append(self._encoded(target, table))
+        return x, np.concatenate(targets)
 
     def _encoded(self, target: Target, table: Any) -> Any:
         return target.encode(table.select(self.targets))

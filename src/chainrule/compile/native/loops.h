@@ -248,9 +248,10 @@ static ptrdiff_t product_scratch(const Product *p)
     return turns(p) ? p->k * padded(p->n) * 8 : 0;
 }
 
-/* Products of our own: as fast as OpenBLAS's larger ones on one thread and faster on two, where it
- * keeps less than the whole of both busy, and without its idle threads, which turn round for 20 ms
- * beside whatever else is to run. Its smaller products run on one thread, and faster than ours. */
+/* Products of our own: as fast as OpenBLAS's on one thread where they are large, and faster on two,
+ * where it keeps less than the whole of both busy. And OpenBLAS's idle threads turn round for 20 ms
+ * beside whatever else is to run; ours do not. Smaller products are faster on one thread, by
+ * OpenBLAS. */
 #if defined(__AVX512F__)
 enum { VECTOR = 64 };
 #define TALL 14
@@ -278,10 +279,16 @@ enum { DEEP = 400, PITCH = (TALL + 7) / 8 * 8 };
 #undef NAMED
 #undef BLOCK
 
+enum { FEW = 1 << 18, MANY = 1 << 20 }; /* multiplications: OpenBLAS takes one thread up to FEW */
+
+static double work_of(const Product *p)
+{
+    return (double)p->m * (double)p->n * (double)p->k;
+}
+
 static int large(const Product *p)
 {
-    double work = (double)p->m * (double)p->n * (double)p->k;
-    return work > (thread_count() > 1 ? 1 << 18 : 1 << 20) && p->n > 1 && p->m > (p->tb ? 7 : 1);
+    return work_of(p) > MANY && p->n > 1 && p->m > (p->tb ? 7 : 1);
 }
 
 static int gemm(const Product *p, const void *a, const void *b, void *c)
@@ -310,6 +317,32 @@ static int gemm(const Product *p, const void *a, const void *b, void *c)
     return 1;
 }
 
+/* The same in parts so small that OpenBLAS does not wake its threads. */
+static int gemm_in_parts(const Product *p, const char *a, const char *b, char *c)
+{
+    double work = work_of(p);
+    if (work <= FEW || work > MANY)
+        return gemm(p, a, b, c);
+    ptrdiff_t item = p->single ? sizeof(float) : sizeof(double), parts = (ptrdiff_t)(work / FEW) + 1;
+    ptrdiff_t side = p->m >= p->n ? p->m : p->n, step = (side + parts - 1) / parts;
+    for (ptrdiff_t from = 0; from < side; from += step) {
+        Product q = *p;
+        ptrdiff_t size = side - from < step ? side - from : step;
+        const char *x = a, *y = b;
+        char *z = c;
+        if (p->m >= p->n) {
+            q.m = size;
+            x += from * (p->ta ? 1 : p->lda) * item, z += from * p->ldc * item;
+        } else {
+            q.n = size;
+            y += from * (p->tb ? p->ldb : 1) * item, z += from * item;
+        }
+        if (!gemm(&q, x, y, z))
+            return 0;
+    }
+    return 1;
+}
+
 /* C = op(A) op(B). Returns 0 where there is nothing here to compute it with. */
 static int product_run(const Product *p, const void *a, const void *b, void *c, void *scratch)
 {
@@ -328,7 +361,7 @@ static int product_run(const Product *p, const void *a, const void *b, void *c, 
     if (large(p) && (p->single ? multiply_f(p, a, b, c) : multiply_d(p, a, b, c)))
         return 1;
     if (!turns(p) || !blas.sgemm)
-        return gemm(p, a, b, c);
+        return gemm_in_parts(p, a, b, c);
     Product q = *p;
     q.tb = 0;
     q.ldb = padded(p->n);
@@ -336,7 +369,7 @@ static int product_run(const Product *p, const void *a, const void *b, void *c, 
         turn_f(b, p->ldb, p->n, p->k, scratch, q.ldb);
     else
         turn_d(b, p->ldb, p->n, p->k, scratch, q.ldb);
-    return gemm(&q, a, scratch, c);
+    return gemm_in_parts(&q, a, scratch, c);
 }
 
 /* -- copies ---------------------------------------------------------------------------------- */
