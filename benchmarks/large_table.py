@@ -154,19 +154,27 @@ def _name(peer: str, hidden: str, batch: int) -> str:
 # -- memory -----------------------------------------------------------------------------------
 
 
+#: A process of little size that starts a command: a child begins with the size of its parent.
+_STARTER = """
+import os, sys
+said = open(sys.argv[1], "wb")
+child = os.posix_spawn(sys.executable, [sys.executable, "-m", "chainrule", *sys.argv[2:]],
+    os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, said.fileno(), n) for n in (1, 2)])
+_, status, usage = os.wait4(child, 0)
+print(os.waitstatus_to_exitcode(status), usage.ru_maxrss)
+"""
+
+
 def peak(words: list[str], folder: Path) -> tuple[float, float]:
     """The largest resident size of a command of chainrule, in bytes, and its seconds."""
     start = time.perf_counter()
-    with open(folder / "said.txt", "wb") as said:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "chainrule", *words], stdout=said, stderr=said, cwd=folder
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    command = [sys.executable, "-c", _STARTER, "said.txt", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
+    code, size = map(int, done.stdout.split())
+    if code:
         raise SystemExit(f"chainrule {words} failed:\n{(folder / 'said.txt').read_text()}")
     unit = 1 if sys.platform == "darwin" else 1024
-    return usage.ru_maxrss * unit, time.perf_counter() - start
+    return size * unit, time.perf_counter() - start
 
 
 def memory(args: argparse.Namespace, folder: Path) -> tuple[str, dict[str, float]]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chainrule.array import random
 from chainrule.array.random import Stream
 from chainrule.compile import build, lookup
 
@@ -132,6 +133,33 @@ def test_codes_without_a_row(kind: str) -> None:
 
 def digest(seed: int, path: str) -> Any:
     return np.frombuffer(blake2b(f"{seed}/{path}".encode(), digest_size=16).digest(), "<u8")
+
+
+def test_words_are_sorted_by_their_upper_bits() -> None:
+    assert NATIVE is not None
+    rng = np.random.default_rng(0)
+    for n in (0, 1, 2, 1000, 70_000):
+        for low in (0, 1, 20, 31, 42, 43, 63):
+            words = rng.integers(0, 2**64, n, dtype="u8")
+            words >>= np.uint64(low)
+            words <<= np.uint64(low)
+            words |= np.minimum(np.arange(n, dtype="u8"), np.uint64(2**low - 1))
+            expected = np.sort(words)
+            NATIVE.sort_words(words, low)
+            np.testing.assert_array_equal(words, expected)
+    for wrong in (np.zeros(4), np.zeros((2, 2), "u8"), np.zeros(4, "u8")[::2], np.zeros(4, ">u8")):
+        with pytest.raises(ValueError, match="expected a row of uint64"):
+            NATIVE.sort_words(wrong, 0)
+    with pytest.raises(ValueError, match="a bit from 0 to 63"):
+        NATIVE.sort_words(np.zeros(4, "u8"), 64)
+
+
+def test_permutations_are_the_same_without_native_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    native = [Stream(7).permutation("a", n) for n in (1, 5, 4096, 100_000)]
+    monkeypatch.setattr(random, "sort_words", random._sort_words)
+    for order in native:
+        np.testing.assert_array_equal(Stream(7).permutation("a", len(order)), order)
+        np.testing.assert_array_equal(np.sort(order), np.arange(len(order)))
 
 
 # -- products -------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from types import ModuleType
 from typing import Any
 
 from chainrule._version import __version__
+from chainrule.array import random
 from chainrule.array.blas import cblas_addresses
 from chainrule.compile.compiler import (
     Compiler,
@@ -545,6 +546,7 @@ def runtime() -> Any | None:
             addresses = cblas_addresses()
             if addresses is not None:
                 module.set_blas(*addresses)
+            random.sort_words = module.sort_words
         return module
 
 

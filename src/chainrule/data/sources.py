@@ -8,6 +8,7 @@ for ndarrays and memory maps, their memory: nothing here reads a memory map.
 from __future__ import annotations
 
 import numbers
+import sys
 from collections.abc import Iterator
 from typing import Any, NoReturn, TypeAlias
 
@@ -60,7 +61,7 @@ def as_array(data: Any, name: str = "x") -> Array:
     ...
     chainrule.array.errors.DataError: y has dtype <U3; row 0 holds 'cat', not a number. Encode ...
     """
-    if isinstance(data, np.ma.MaskedArray):
+    if "numpy.ma" in sys.modules and isinstance(data, np.ma.MaskedArray):  # it takes 10 ms to load
         if np.ma.is_masked(data):
             masked = int(np.ma.getmaskarray(data).sum())
             raise DataError(

@@ -223,14 +223,14 @@ enum { ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112 };
  * or where k is small. Turning B round first, at 0.1 ns an element while it is in the cache, and
  * multiplying plainly is faster then. Measured with OpenBLAS 0.3.31's SkylakeX kernels on Zen 4, µs
  * on one thread with Bᵀ and with B turned round, float32:
- *   m, n, k   8,64,20   32,100,64  64,128,64  128,10,256  32,128,128  256,128,128
- *            0.67 0.38   7.3 4.6   14.5 10.0  16.7 10.2   17.8 10.5    88.5 83.9
- * With 256×512 or more in B two threads lose what one gains, and in float64 both lose. */
+ *   m, n, k   8,64,20   32,100,64  64,128,64  128,10,256  32,128,128  200,100,30  256,64,64
+ *            0.67 0.38   7.3 4.6   14.5 10.0  16.7 10.2   17.8 10.5    16.8 12.9  32.2 19.0
+ * In float64 larger B lose. */
 static int turns(const Product *p)
 {
     if (!p->tb || p->ta || p->m < 2 || p->n * p->k >= (p->single ? 1 << 17 : 1 << 16))
         return 0;
-    return p->k <= 24 ? p->n >= 16 : p->m * p->n > 1024 && p->m <= 128;
+    return p->k <= 24 ? p->n >= 16 : p->m * p->n > 1024 && p->m <= 512;
 }
 
 /* One row: the call costs more than the sums. Larger ones go to the BLAS, which has threads. */
@@ -574,6 +574,36 @@ static void random_bits(unsigned char *dst, ptrdiff_t n, uint64_t threshold, con
         memset(dst, 1, (size_t)n);
     else if (n <= BITS || !share(task_of_bits, &b, (n + BITS - 1) / BITS))
         some_bits(dst, 0, n, b.below, key);
+}
+
+/* -- sorting --------------------------------------------------------------------------------- */
+
+/* Words into increasing order, by digits from bit `low` on, the lowest digit first; the bits below
+ * must increase already. `spare` has room for as many words. */
+static void sort_words(uint64_t *words, uint64_t *spare, ptrdiff_t n, int low)
+{
+    enum { DIGIT = 11, VALUES = 1 << DIGIT, MOST_DIGITS = (64 + DIGIT - 1) / DIGIT };
+    static const uint64_t last = VALUES - 1;
+    ptrdiff_t place[MOST_DIGITS][VALUES];
+    int digits = (64 - low + DIGIT - 1) / DIGIT;
+    memset(place, 0, sizeof place);
+    for (ptrdiff_t i = 0; i < n; i++)
+        for (int d = 0; d < digits; d++)
+            place[d][words[i] >> (low + d * DIGIT) & last]++;
+    for (int d = 0; d < digits; d++) {
+        ptrdiff_t from = 0;
+        for (int v = 0; v < VALUES; v++) { /* counts become places */
+            ptrdiff_t count = place[d][v];
+            place[d][v] = from;
+            from += count;
+        }
+        for (ptrdiff_t i = 0; i < n; i++)
+            spare[place[d][words[i] >> (low + d * DIGIT) & last]++] = words[i];
+        uint64_t *swap = words;
+        words = spare, spare = swap;
+    }
+    if (digits % 2)
+        memcpy(spare, words, (size_t)n * sizeof *words);
 }
 
 /* -- labels ---------------------------------------------------------------------------------- */

@@ -1489,7 +1489,34 @@ static PyObject *set_blas(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *sort_array(PyObject *module, PyObject *args)
+{
+    (void)module;
+    PyArrayObject *a;
+    int low;
+    if (!PyArg_ParseTuple(args, "O!i", &PyArray_Type, &a, &low))
+        return NULL;
+    if (PyArray_DESCR(a)->type_num != NPY_UINT64 || !PyArray_ISNBO(PyArray_DESCR(a)->byteorder) ||
+        PyArray_NDIM(a) != 1 || !PyArray_ISCARRAY(a) || low < 0 || low > 63) {
+        PyErr_SetString(PyExc_ValueError,
+                        "sort_words: expected a row of uint64 without gaps, and a bit from 0 to 63");
+        return NULL;
+    }
+    size_t bytes = (size_t)PyArray_NBYTES(a);
+    void *spare = malloc(bytes ? bytes : 1);
+    if (!spare)
+        return PyErr_NoMemory();
+    Py_BEGIN_ALLOW_THREADS;
+    sort_words(PyArray_DATA(a), spare, PyArray_DIM(a, 0), low);
+    Py_END_ALLOW_THREADS;
+    free(spare);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
+    {"sort_words", sort_array, METH_VARARGS,
+     "sort_words(words, low)\n--\n\nSort a row of uint64 in place, by the bits from `low` on; those "
+     "below must increase already."},
     {"product", (PyCFunction)(void (*)(void))product, METH_VARARGS | METH_KEYWORDS,
      "product(a, b, out=None)\n--\n\nThe matrix product, by the code that a plan's product runs."},
     {"set_blas", set_blas, METH_VARARGS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ def to_frame(data: Any, name: str = "the table", column: str = "x") -> pl.DataFr
         return data.collect()
     if isinstance(data, pl.Series):
         return (data if data.name else data.alias(column)).to_frame()
-    if isinstance(data, np.ma.MaskedArray):
+    if "numpy.ma" in sys.modules and isinstance(data, np.ma.MaskedArray):
         hidden = np.ma.getmaskarray(data)
         plain: npt.NDArray[Any] = data.data
         if hidden.any():
