@@ -347,12 +347,14 @@ def display_name(data: Sequence[str]) -> str:
     return first if len(files) == 1 else f"{first} and {len(files) - 1} more"
 
 
-def seen_values(frame: Any, preprocessor: TablePreprocessor, most: int = 8) -> dict[str, str]:
-    """What the inputs held in training, for people: a range, or the most frequent values."""
+def seen_values(
+    frame: Any, rows: Rows, preprocessor: TablePreprocessor, most: int = 8
+) -> dict[str, str]:
+    """What the inputs held in these rows, for people: a range, or the most frequent values."""
     found = {}
     kinds = {c.name: c.kind for c in preprocessor.columns}
     for name in preprocessor.inputs:
-        series = frame[name].drop_nulls()
+        series = frame[name].gather(rows).drop_nulls()
         ranged = series.dtype.is_numeric() or series.dtype.is_temporal()
         if kinds[name] in ("numeric", "datetime") and ranged:
             found[name] = f"{_short(series.min())} to {_short(series.max())}"

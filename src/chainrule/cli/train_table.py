@@ -303,7 +303,7 @@ def _about(r: _Run, trained: Trained) -> dict[str, Any]:
             "fractions": _fractions(r.a),
             "seed": r.split_seed,
             "fingerprint": fingerprint(r.a.data),
-            "seen": seen_values(problem.frame[r.rows["train"]], r.fitted.preprocessor),
+            "seen": seen_values(problem.frame, r.rows["train"], r.fitted.preprocessor),
             "ids": problem.ids,
             "group": problem.group,
             "time": problem.time,
