@@ -288,6 +288,8 @@ static double work_of(const Product *p)
 
 static int large(const Product *p)
 {
+    if (p->m >= 48 && p->n >= 48 && p->k >= 48 && thread_count() > 1)
+        return work_of(p) > FEW; /* no side so short that there is more to pack than to multiply */
     return work_of(p) > MANY && p->n > 1 && p->m > (p->tb ? 7 : 1);
 }
 
