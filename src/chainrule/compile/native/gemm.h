@@ -164,7 +164,7 @@ static int NAMED(multiply)(const Product *p, const void *a, const void *b, void 
             ptrdiff_t tall = (strips + down - 1) / down * TALL, rows = (p->m + tall - 1) / tall;
             double h = (double)(tall < p->m ? tall : p->m), w = (double)wide;
             double block = h * w / (double)(2 * WIDE) + 0.3 * (h + w);
-            double time = ((double)((rows * columns + threads - 1) / threads) + 0.15) * block;
+            double time = ((double)((rows * columns + threads - 1) / threads) + 0.5) * block;
             if (time < least) {
                 least = time;
                 job.wide = wide, job.tall = tall, job.across = columns;
