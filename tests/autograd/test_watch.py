@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -243,3 +244,45 @@ def test_equality_that_is_no_truth_value():
     assert watch.same()
     both["tensor"] = cr.tensor([1.0, 2.0])
     assert watch.changed() == "both"
+
+
+def test_what_is_inside_is_seen_at_once_or_compared() -> None:
+    class Slotted:
+        __slots__ = ("rate",)
+
+        def __init__(self) -> None:
+            self.rate = 1.0
+
+    class Plain:
+        def __init__(self) -> None:
+            self.rate, self.steps, self.names = 1.0, [1, 2], {"a": 2}
+
+    thing, slotted = Plain(), Slotted()
+
+    def f(x: Any) -> Any:
+        return x * thing.rate * slotted.rate
+
+    watch = Watch([f])
+    quick = [deep._inside is not None for deep in watch._deep]
+    assert sorted(quick) == [False, True]  # slots are compared, the rest is seen
+
+    def changes(set_it: Callable[[], Any], back: Callable[[], Any]) -> None:
+        assert watch.same()
+        set_it()
+        assert not watch.same()
+        back()
+        assert watch.same()
+
+    changes(lambda: setattr(thing, "rate", 2.0), lambda: setattr(thing, "rate", 1.0))
+    changes(lambda: setattr(slotted, "rate", 2.0), lambda: setattr(slotted, "rate", 1.0))
+    changes(lambda: thing.steps.append(3), lambda: thing.steps.pop())
+    changes(lambda: thing.names.update(b=1), lambda: thing.names.pop("b"))
+    changes(lambda: thing.names.update(a=3), lambda: thing.names.update(a=2))
+    changes(lambda: setattr(thing, "rate", 1), lambda: setattr(thing, "rate", 1.0))
+    renamed = thing.names.pop("a")
+    thing.names["c"] = renamed  # the same values under another name
+    assert not watch.same()
+    thing.names = {"a": 2}  # another object that is equal: compared once, then seen
+    assert watch.same()
+    thing.names["a"] = 3
+    assert not watch.same()

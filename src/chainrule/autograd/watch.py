@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from operator import is_
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -51,7 +52,7 @@ class Watch:
         self._cells: list[tuple[CellType, Any]] = []
         self._items: list[tuple[dict[str, Any], str, Any]] = []
         #: of the known ones: those whose inside may change
-        self._deep: list[tuple[Callable[[], Any], Any]] = []
+        self._deep: list[_Deep] = []
         #: variables with their values, to be put back
         self._variables: list[tuple[CellType, Any]] = []
         self._globals: list[tuple[dict[str, Any], str, Any]] = []
@@ -72,7 +73,7 @@ class Watch:
         for home, name, value in self._items:
             if home.get(name) is not value:
                 return self.changed() is None
-        return all(read() == before for read, before in self._deep)
+        return all([deep.same() for deep in self._deep])  # noqa: C419  # quicker than one by one
 
     def changed(self) -> str | None:
         """The name of a variable that is not what it was."""
@@ -127,7 +128,7 @@ class Watch:
         elif place and value is not None:
             self._variables.append((*place, value))
         if not _is_flat(value) or (place and value is None):
-            self._deep.append((lambda: _state(read(), 0), now))
+            self._deep.append(_Deep(read, now))
         elif len(place) == 1:
             self._cells.append((place[0], value))
         elif place:
@@ -151,7 +152,36 @@ class Watch:
         now = _state(value, 0)
         self._kept.keep(value)
         self._known.append((name, lambda: _state(value, 0), now))
-        self._deep.append((lambda: _state(value, 0), now))
+        self._deep.append(_Deep(lambda: value, now))
+
+
+class _Deep:
+    """A variable whose inside may change.
+
+    As long as it is the same object, and all containers in it hold the same objects, nothing has
+    changed, which is quickly seen; else its state is compared.
+    """
+
+    def __init__(self, read: Callable[[], Any], now: Any) -> None:
+        self._read, self._now = read, now
+        self._look()
+
+    def _look(self) -> None:
+        self._value = self._read()
+        found: list[tuple[Any, tuple[Any, ...]]] = []
+        self._inside = found if _contents(self._value, 0, found) else None
+
+    def same(self) -> bool:
+        if self._inside is not None and self._read() is self._value:
+            for container, before in self._inside:
+                if len(container) != len(before) or not all(map(is_, container, before)):
+                    break
+            else:
+                return True
+        if _state(self._read(), 0) != self._now:
+            return False
+        self._look()
+        return True
 
 
 class Kept:
@@ -270,6 +300,29 @@ def _state(value: Any, depth: int) -> Any:
         for name in _slots(kind):
             inside[name] = getattr(value, name, None)
     return (id(value), _state(inside, depth + 1)) if inside and depth + 1 < _DEPTH else id(value)
+
+
+def _contents(value: Any, depth: int, found: list[tuple[Any, tuple[Any, ...]]]) -> bool:
+    """Add what changes when the inside of a value does, and what it holds; follows `_state`.
+    False where that cannot be told by objects."""
+    if isinstance(value, _PLAIN + _FIXED) or hasattr(value, "named_parameters"):
+        return True
+    containers = isinstance(value, list | tuple | dict | set | frozenset | deque)
+    if depth >= _DEPTH or (_is_library(type(value)) and not containers):
+        return True
+    if not containers:
+        if any(_slots(kind) for kind in type(value).__mro__):
+            return False
+        inside = getattr(value, "__dict__", None)
+        return inside is None or _contents(inside, depth + 1, found)
+    if len(value) > _MOST:
+        return True
+    if isinstance(value, dict):
+        views: list[Any] = [value, value.values()]
+    else:
+        views = [value]
+    found.extend((view, tuple(view)) for view in views)
+    return all(_contents(v, depth + 1, found) for v in views[-1])
 
 
 def _slots(kind: type) -> Sequence[str]:
