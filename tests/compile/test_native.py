@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -192,3 +193,13 @@ def test_thresholds_of_random_bits():
     assert native.threshold(0.5) == 2**31
     assert native.threshold(1.0) == 2**32
     assert native.threshold(1 - 1e-12) == 2**32 - 1
+
+
+def test_products_of_numpy_warn_of_no_invalid_values():
+    a = np.full((6, 5), np.inf)  # as OpenBLAS may by what stands beside a short row
+    b = np.zeros((5, 1))
+    for product in (native.matmul, native._numpy_product):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert np.isnan(product(a, b)).all()
+    assert native.matmul(np.ones((2, 3, 4)), np.ones((4, 2))).shape == (2, 3, 2)

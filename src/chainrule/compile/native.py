@@ -109,8 +109,15 @@ def _first_product(a: Any, b: Any) -> Any:
     """Find out what multiplies here, and let it."""
     global _product
     native = build.runtime()
-    _product = np.matmul if native is None else native.product
+    _product = _numpy_product if native is None else native.product
     return _product(a, b)
+
+
+def _numpy_product(a: Any, b: Any) -> Any:
+    # OpenBLAS computes past the end of short rows, and what it finds there may raise the flag for
+    # invalid values although every entry is finite
+    with np.errstate(invalid="ignore"):
+        return np.matmul(a, b)
 
 
 _product: Callable[[Any, Any], Any] = _first_product
@@ -121,7 +128,7 @@ def matmul(a: Any, b: Any) -> Any:
     try:
         return _product(a, b)
     except (TypeError, ValueError):  # no matrices of one floating type
-        return np.matmul(a, b)
+        return _numpy_product(a, b)
 
 
 def always() -> bool:
