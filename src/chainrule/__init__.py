@@ -20,6 +20,7 @@ _NAMES: dict[str, str] = {
     **dict.fromkeys(["Tensor", "asarray", "from_numpy", "tensor"], "chainrule.ops.tensor"),
     "Variable": "chainrule.ops.variable",
     "formula": "chainrule.ops.formula",
+    "functional_call": "chainrule.nn.stateless",
     **dict.fromkeys(["enable_grad", "is_grad_enabled", "no_grad"], "chainrule.autograd.context"),
     **dict.fromkeys(
         ["grad", "hessian", "jacobian", "jvp", "value_and_grad", "vjp"],
@@ -92,6 +93,7 @@ if TYPE_CHECKING:  # the same tables, in the form that type checkers and editors
     from chainrule.autograd.transforms import value_and_grad as value_and_grad
     from chainrule.autograd.transforms import vjp as vjp
     from chainrule.diagnose.per_sample import per_sample_gradients as per_sample_gradients
+    from chainrule.nn.stateless import functional_call as functional_call
     from chainrule.ops.formula import formula as formula
     from chainrule.ops.tensor import Tensor as Tensor
     from chainrule.ops.tensor import asarray as asarray

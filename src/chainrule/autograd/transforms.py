@@ -65,6 +65,11 @@ def gradients(
 ) -> Any:
     """The gradient of `outputs` with respect to `inputs`, without touching ``.grad``.
 
+    `inputs` may be anything that was computed, not leaves alone: with respect to a pre-activation z
+    this is the error signal, or sensitivity, ``s = ∂c/∂z`` (ledger B-01, B-06, B-08, B-15), and
+    that of the layer before is ``s^{l-1} = Jᵀ Wᵀ s^l``, which for element-wise activations is
+    ``σ'(z) ⊙ Wᵀ s^l`` (B-02, B-12, B-17, B-18).
+
     Arguments:
         outputs: a tensor or several; each of one entry unless `grad_outputs` is given.
         inputs: a tensor (gives a tensor) or a sequence (gives a list). An input that the outputs do
@@ -200,8 +205,13 @@ def grad(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..
 
 
 def vjp(f: Callable[..., Any], *x: Any) -> tuple[Any, Callable[..., Any]]:
-    """``(f(x), pull)``, where ``pull(g)`` gives the cotangents ``gᵀ J``, a tuple with one for each
+    """``(f(x), pull)``, where ``pull(g)`` gives the cotangents ``Jᵀ g``, a tuple with one for each
     argument (as in JAX and torch.func).
+
+    This is the backward step of any function, with its Jacobian ``J_ik = ∂f_i/∂x_k`` transposed,
+    symmetric or not (ledger B-21 to B-23, B-25; erratum E003-16). J itself is never formed: for an
+    element-wise function the step is a product of entries, for softmax ``a ⊙ (g - a·g)``, and with
+    cross entropy ``a - t`` (B-24). `jacobian` gives the matrix.
 
     >>> import chainrule as cr
     >>> y, pull = cr.vjp(lambda a, b: a * b, cr.tensor([2.0]), cr.tensor([5.0]))
@@ -225,8 +235,19 @@ def jvp(f: Callable[..., Any], x: Any, v: Any) -> tuple[Any, Any]:
     """``(f(x), J v)``: the derivative of f at x along v (forward mode; ledger W-01 to W-09).
 
     Every vjp is linear in its cotangent, so its own vjp is the jvp: two backward passes whatever
-    the number of parameters. `x` and `v` may be tuples for several arguments. Like that of `grad`,
-    the result stays on the tape when x, v or what f closes over requires grad.
+    the number of parameters. Like that of `grad`, the result stays on the tape when x, v or what f
+    closes over requires grad.
+
+    Arguments:
+        f: takes tensors, returns a tensor. `chainrule.functional_call` makes a model a function of
+            its parameters: the derivative along one weight is ``jvp(lambda W: functional_call(
+            model, {"0.weight": W}, x), W, v)`` with a v that is 1 at this weight and 0 elsewhere.
+        x: where: an array or tensor, or a tuple of several for a function of several arguments.
+        v: along what, of the shape of x; a tuple where x is one.
+
+    Raises:
+        ShapeError: for a direction of another shape.
+        ValueError: for another number of directions than of arguments.
 
     >>> import chainrule as cr
     >>> cr.jvp(lambda x: x * x, cr.tensor([3.0]), cr.tensor([1.0]))
@@ -234,6 +255,8 @@ def jvp(f: Callable[..., Any], x: Any, v: Any) -> tuple[Any, Any]:
     """
     xs_in = x if isinstance(x, tuple) else (x,)
     vs = v if isinstance(v, tuple) else (v,)
+    if len(xs_in) != len(vs):
+        raise ValueError(f"jvp: {len(vs)} directions for {len(xs_in)} arguments; give one for each")
     recording = is_grad_enabled()
     with enable_grad():
         xs = [_leaf(a, f"argument {k}") for k, a in enumerate(xs_in)]

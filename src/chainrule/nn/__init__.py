@@ -22,6 +22,7 @@ from chainrule.nn.module import Module
 from chainrule.nn.parameter import Parameter
 from chainrule.nn.registry import REGISTRY, build
 from chainrule.nn.standardize import Standardize
+from chainrule.nn.stateless import functional_call
 
 __all__ = [
     "ELU",
@@ -51,4 +52,5 @@ __all__ = [
     "Standardize",
     "Tanh",
     "build",
+    "functional_call",
 ]

@@ -164,7 +164,12 @@ _dense = _Dense()
 def dense(
     x: Any, weight: Any, bias: Any = None, activation: Formula[Any] | None = None, **options: Any
 ) -> Any:
-    """A dense layer: ``y = f(x Wᵀ + b)``. Ledger F-01 to F-04, F-11, F-12 (erratum E000-01).
+    """A dense layer: ``y = f(x Wᵀ + b)``. Ledger F-01, F-02, F-04 to F-06, F-11 to F-14 (erratum
+    E000-01).
+
+    Backward, with the error signal ``δ = Jᵀ g`` (``f'(z) ⊙ g`` for an element-wise f):
+    ``dx = δ W``, ``dW = δᵀ x`` and ``db = Σ_rows δ``. Ledger B-02, B-03, B-07, B-09, B-10, B-12,
+    B-13, B-16 to B-19 (errata E000-14 to E000-16, E001-04, E001-07).
 
     Arguments:
         x: ``(..., in_features)``; rows are samples. A list becomes an array of the weight's type.
