@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import pty
 import struct
@@ -10,9 +11,10 @@ import subprocess
 import sys
 import termios
 import textwrap
+import threading
 from typing import Any
 
-from chainrule.train.progress import Progress
+from chainrule.train.progress import Progress, bar
 
 
 def test_lines_without_a_terminal(capsys: Any) -> None:
@@ -53,3 +55,11 @@ def test_bar_on_a_terminal():
     assert "/100 steps" in text
     assert "left" in text
     assert "epoch 2/2  loss 0.5000" in text
+
+
+def test_a_bar_leaves_no_thread_behind():
+    before = threading.active_count()
+    shown = bar(total=2, file=io.StringIO())
+    shown.update(2)
+    shown.close()
+    assert threading.active_count() == before

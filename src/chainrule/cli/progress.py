@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from chainrule.array.errors import DataError
 from chainrule.train.callbacks import Callback, Logs
 from chainrule.train.history import History
+from chainrule.train.progress import bar
 from chainrule.train.trainer import Trainer
 
 __all__ = ["Progress", "how_it_ended"]
@@ -49,9 +50,7 @@ class Progress(Callback):
         if self.out is None:
             return
         if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(
+            self._bar = bar(
                 total=self.epochs * self.steps,
                 initial=trainer.step,
                 file=sys.stderr,

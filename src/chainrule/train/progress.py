@@ -6,12 +6,23 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "bar"]
 
 _BAR = (
     "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} steps, "
     "{elapsed} so far, {remaining} left{postfix}"
 )
+
+
+def bar(**options: Any) -> Any:
+    """A bar of tqdm without the thread that would watch over it: a training leaves no thread
+    behind, which would wake every ten seconds for the rest of the process."""
+    from tqdm import tqdm
+
+    class Unwatched(tqdm):  # type: ignore[type-arg]  # generic for the type checker alone
+        monitor_interval = 0
+
+    return Unwatched(**options)
 
 
 class Progress:
@@ -32,10 +43,8 @@ class Progress:
         self.epochs = epochs
         self._bar: Any = None
         if self.lines and terminal:
-            from tqdm import tqdm
-
             total = None if steps is None else epochs * steps
-            self._bar = tqdm(
+            self._bar = bar(
                 total=total,
                 initial=done,
                 unit="step",
