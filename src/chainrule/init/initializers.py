@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,6 @@ __all__ = [
     "constant",
     "fans",
     "gain",
-    "get",
     "glorot_normal",
     "glorot_uniform",
     "he_normal",
@@ -39,6 +38,8 @@ __all__ = [
     "lecun_uniform",
     "normal",
     "ones",
+    "trunc_normal",
+    "truncated_normal",
     "uniform",
     "xavier_normal",
     "xavier_uniform",
@@ -75,7 +76,9 @@ def gain(nonlinearity: str, param: float | None = None) -> float:
     """By how much the standard deviation must grow to make up for a nonlinearity; torch's values.
 
     linear, identity, convolutions and sigmoid 1, tanh 5/3, relu √2, selu 3/4, and leaky_relu
-    √(2/(1 + a²)) with a = `param` (0.01 by default).
+    √(2/(1 + a²)) with a = `param` (0.01 by default). ``"lisa_logistic"`` is 4, the factor of note
+    003 and of the LISA tutorials for the logistic function (ledger I-03, erratum E003-12), which
+    is not in Glorot & Bengio's paper.
 
     Raises:
         ValueError: for another name, with the nearest.
@@ -97,6 +100,7 @@ _GAINS = {
     "tanh": 5 / 3,
     "relu": math.sqrt(2),
     "selu": 0.75,
+    "lisa_logistic": 4.0,
 }
 
 
@@ -150,6 +154,56 @@ def normal(target: Any, mean: float = 0.0, std: float = 1.0, dtype: DTypeLike = 
     return _give(target, default_stream().normal("init/normal", shape, real, mean, std))
 
 
+def trunc_normal(
+    target: Any,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    dtype: DTypeLike = np.float32,
+) -> Any:
+    """``N(mean, std²)`` between `a` and `b`: what falls outside is drawn again.
+
+    For mean 0 and bounds ±2 std, the variance is 0.774 std²; Keras divides std by the root of that,
+    0.8796, in its truncated He and Glorot initializers.
+
+    Arguments:
+        target: a shape, to get an array; or a `Parameter`, to fill it in place and get it back.
+        mean, std: of the normal before it is cut; std above 0.
+        a, b: the bounds themselves, as in torch, not in units of std. No value passes them, not
+            even by rounding.
+        dtype: of the array; a parameter keeps its own.
+
+    Raises:
+        ValueError: for bounds or a std out of order, and where under 1 % of the normal lies between
+            the bounds, so that nearly all draws would be in vain.
+
+    >>> import chainrule as cr
+    >>> bool(abs(cr.init.trunc_normal((50, 40), std=0.02, a=-0.04, b=0.04)).max() <= 0.04)
+    True
+    """
+    shape, real = _place(target, dtype)
+    if not (std > 0 and a < b):
+        raise ValueError(f"trunc_normal needs std > 0 and a < b, got std={std}, a={a}, b={b}")
+    low, high = ((bound - mean) / (std * math.sqrt(2)) for bound in (a, b))
+    inside = (math.erf(high) - math.erf(low)) / 2
+    if not inside >= 0.01:
+        raise ValueError(
+            f"only {inside:.2g} of a normal with mean {mean} and std {std} lies between a={a} and "
+            f"b={b}; the bounds are values, not multiples of std: ±2 std are "
+            f"a={mean - 2 * std:g}, b={mean + 2 * std:g}"
+        )
+    values = np.empty(math.prod(shape), real)
+    open_places = np.arange(values.size)
+    while open_places.size:
+        drawn = default_stream().normal("init/trunc_normal", open_places.size, real, mean, std)
+        exact = drawn.astype(np.float64)
+        kept = (exact >= a) & (exact <= b)
+        values[open_places[kept]] = drawn[kept]
+        open_places = open_places[~kept]
+    return _give(target, values.reshape(shape))
+
+
 def constant(target: Any, value: float, dtype: DTypeLike = np.float32) -> Any:
     """`value` everywhere (such as 1 for the forget gate of an LSTM, ledger I-06).
 
@@ -194,35 +248,40 @@ def _fans_of(target: Any) -> tuple[int, int]:
     return fan_in or 1, fan_out or 1
 
 
-def xavier_uniform(target: Any, gain: float = 1.0, dtype: DTypeLike = np.float32) -> Any:
+def _factor(given: float | str) -> float:
+    return gain(given) if isinstance(given, str) else given
+
+
+def xavier_uniform(target: Any, gain: float | str = 1.0, dtype: DTypeLike = np.float32) -> Any:
     """Glorot's ``U(-b, b)``, ``b = gain √(6 / (fan_in + fan_out))``, for tanh and linear layers.
 
     Ledger I-02; Glorot & Bengio 2010, equation 16. The fans are those of the matrix: the next
     layer's width, which note 003 takes, does not exist for the last layer (erratum E003-11).
-    ``gain=4`` is the rule of note 003 for the logistic function (ledger I-03, erratum E003-12), a
-    convention of the LISA tutorials; torch's gain for it is 1.
+    ``gain="lisa_logistic"`` is the rule of note 003 for the logistic function, four times as wide
+    (ledger I-03, erratum E003-12), a convention of the LISA tutorials; torch's gain for it is 1.
 
     Arguments:
         target: the shape ``(out, in, ...)``, to get an array; or such a `Parameter`, to fill it.
-        gain: factor on the standard deviation; see `gain`.
+        gain: factor on the standard deviation, or the nonlinearity whose `gain` to take.
         dtype: of the array; a parameter keeps its own.
 
     Raises:
         ShapeError: for fewer than two axes.
+        ValueError: for a nonlinearity without a gain.
 
     >>> float(abs(xavier_uniform((100, 50))).max()) <= (6 / 150) ** 0.5
     True
     """
-    return _scaled(target, "uniform", gain**2 * 2 / sum(_fans_of(target)), dtype)
+    return _scaled(target, "uniform", _factor(gain) ** 2 * 2 / sum(_fans_of(target)), dtype)
 
 
-def xavier_normal(target: Any, gain: float = 1.0, dtype: DTypeLike = np.float32) -> Any:
+def xavier_normal(target: Any, gain: float | str = 1.0, dtype: DTypeLike = np.float32) -> Any:
     """Glorot's ``N(0, gain² 2 / (fan_in + fan_out))``; see `xavier_uniform`. Erratum E004-27.
 
     >>> xavier_normal((10, 20)).shape
     (10, 20)
     """
-    return _scaled(target, "normal", gain**2 * 2 / sum(_fans_of(target)), dtype)
+    return _scaled(target, "normal", _factor(gain) ** 2 * 2 / sum(_fans_of(target)), dtype)
 
 
 def lecun_uniform(target: Any, dtype: DTypeLike = np.float32) -> Any:
@@ -297,27 +356,4 @@ def he_normal(
 
 kaiming_uniform, kaiming_normal = he_uniform, he_normal
 glorot_uniform, glorot_normal = xavier_uniform, xavier_normal
-
-_BY_NAME: dict[str, Callable[..., Any]] = {
-    "glorot_normal": xavier_normal, "glorot_uniform": xavier_uniform, "he_normal": he_normal,
-    "he_uniform": he_uniform, "kaiming_normal": he_normal, "kaiming_uniform": he_uniform,
-    "lecun_normal": lecun_normal, "lecun_uniform": lecun_uniform, "normal": normal, "ones": ones,
-    "uniform": uniform, "xavier_normal": xavier_normal, "xavier_uniform": xavier_uniform,
-    "zeros": zeros,
-}  # fmt: skip
-
-
-def get(name: str | Callable[..., Any]) -> Callable[..., Any]:
-    """The initializer of this name; a function is given back as it is.
-
-    Raises:
-        ValueError: for another name, with the nearest.
-
-    >>> get("he_normal") is he_normal
-    True
-    """
-    if callable(name):
-        return name
-    if name not in _BY_NAME:
-        raise ValueError(f"no initializer is called {name!r}; {nearest(name, _BY_NAME)}")
-    return _BY_NAME[name]
+truncated_normal = trunc_normal
