@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Generator, Iterator
 
 import hypothesis
@@ -15,6 +16,10 @@ from chainrule.compile import build
 # a shared machine may pause anything for longer than the usual deadline of 200 ms
 hypothesis.settings.register_profile("chainrule", deadline=None)
 hypothesis.settings.load_profile("chainrule")
+
+# a shell has its background processes ignore Ctrl-C; the tests of interruption send it
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: What a skip for want of another library says: `pytest.importorskip`, or the fixtures of a room.
 _ABSENT = re.compile(r"could not import|oracle", re.IGNORECASE)
