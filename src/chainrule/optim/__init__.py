@@ -17,17 +17,35 @@ parameter([0.5])
 """
 
 from chainrule.optim import lr_scheduler
+from chainrule.optim.adadelta import Adadelta
+from chainrule.optim.adagrad import Adagrad
 from chainrule.optim.adam import Adam, AdamW
+from chainrule.optim.adamax import Adamax
+from chainrule.optim.asgd import ASGD
 from chainrule.optim.clip import clip_grad_norm, clip_grad_value
+from chainrule.optim.momentum import Momentum
+from chainrule.optim.nadam import NAdam
 from chainrule.optim.optimizer import Optimizer, Rule
+from chainrule.optim.radam import RAdam
 from chainrule.optim.registry import get
+from chainrule.optim.rmsprop import RMSprop
+from chainrule.optim.rprop import Rprop
 from chainrule.optim.sgd import SGD
 
 __all__ = [
+    "ASGD",
     "SGD",
+    "Adadelta",
+    "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
+    "Momentum",
+    "NAdam",
     "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
     "Rule",
     "clip_grad_norm",
     "clip_grad_value",

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from chainrule.optim.optimizer import Group, Optimizer, Rule
 
-__all__ = ["Adam", "AdamW"]
+__all__ = ["RULES", "Adam", "AdamW", "check_betas"]
 
 
 def adam(
@@ -39,6 +39,18 @@ def amsgrad(
 _ADAM = Rule(adam, ("m", "v"))
 _AMSGRAD = Rule(amsgrad, ("m", "v", "v_max"))
 
+#: name -> update
+RULES = {"adam": _ADAM, "adam_amsgrad": _AMSGRAD}
+
+
+def check_betas(optimizer: Optimizer, options: Mapping[str, Any]) -> None:
+    """Raise ValueError unless ``options["betas"]`` are two numbers in [0, 1)."""
+    betas = options["betas"]
+    if not (isinstance(betas, tuple) and len(betas) == 2 and all(0 <= b < 1 for b in betas)):
+        raise ValueError(
+            f"{type(optimizer).__name__}: betas must be two numbers in [0, 1), got {betas}"
+        )
+
 
 class Adam(Optimizer):
     r"""Adaptive moments (rows O-10, O-11).
@@ -62,13 +74,16 @@ class Adam(Optimizer):
             proper (erratum E004-24); `AdamW` is.
         amsgrad: use the largest v so far in place of v (Reddi et al. 2018).
         maximize: climb instead.
+        decoupled_weight_decay: shrink the parameters by 1 - lr·weight_decay instead, as `AdamW`.
+        eps_hat: add ε to √v_t before its correction, as Keras does (K-05) and the end of section 2
+            of the paper: lr · √(1 - β2^t) / (1 - β1^t) · m_t / (√v_t + ε̂). At first that ε̂ weighs
+            as ε = ε̂ / √(1 - β2^t) does, 32 times as much with β2 = 0.999.
 
     State: m and v (and v_max), and per parameter the number t of updates.
 
     Where others differ: t counts updates from 1, as PyTorch, Keras and note 004 (44) do; note 000
     prints the exponent t where the first update has t = 0, which divides by zero (errata E000-24,
-    E004-18). Keras adds its ε to √v before the correction of v (the paper's ε̂); Optax has a second
-    ε inside the root.
+    E004-18). Optax has a second ε inside the root.
 
     Reference: Kingma & Ba, "Adam: a method for stochastic optimization", 2015.
 
@@ -91,6 +106,8 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        decoupled_weight_decay: bool = False,
+        eps_hat: bool = False,
     ) -> None:
         super().__init__(
             params,
@@ -101,15 +118,13 @@ class Adam(Optimizer):
                 "weight_decay": weight_decay,
                 "amsgrad": amsgrad,
                 "maximize": maximize,
+                "decoupled_weight_decay": decoupled_weight_decay,
+                "eps_hat": eps_hat,
             },
         )
 
     def check(self, options: Mapping[str, Any]) -> None:
-        betas = options["betas"]
-        if not (isinstance(betas, tuple) and len(betas) == 2 and all(0 <= b < 1 for b in betas)):
-            raise ValueError(
-                f"{type(self).__name__}: betas must be two numbers in [0, 1), got {betas}"
-            )
+        check_betas(self, options)
 
     def rule(self, group: Group) -> Rule:
         return _AMSGRAD if group["amsgrad"] else _ADAM
@@ -118,7 +133,8 @@ class Adam(Optimizer):
         beta1, beta2 = group["betas"]
         root = math.sqrt(1 - beta2**t)
         step = group["lr"] * root / (1 - beta1**t)
-        return step, 1 - beta1, beta2, 1 - beta2, group["eps"] * root
+        eps = group["eps"] if group["eps_hat"] else group["eps"] * root
+        return step, 1 - beta1, beta2, 1 - beta2, eps
 
 
 class AdamW(Adam):
@@ -129,7 +145,7 @@ class AdamW(Adam):
         p_{t+1} = p_t - lr · (m̂_t / (√v̂_t + ε) + weight_decay · p_t)
 
     Arguments:
-        params, lr, betas, eps, amsgrad, maximize: as for `Adam`.
+        params, lr, betas, eps, amsgrad, maximize, eps_hat: as for `Adam`.
         weight_decay: every step shrinks the parameters by 1 - lr·weight_decay, whatever their
             gradients were. PyTorch's default, 0.01.
 
@@ -161,5 +177,18 @@ class AdamW(Adam):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        eps_hat: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+        Optimizer.__init__(
+            self,
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "amsgrad": amsgrad,
+                "maximize": maximize,
+                "eps_hat": eps_hat,
+            },
+        )

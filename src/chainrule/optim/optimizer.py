@@ -134,8 +134,11 @@ class Optimizer:
         TypeError: for what is not a parameter, or an unknown option (with the nearest known one).
     """
 
-    #: Weight decay shrinks the parameter itself, instead of adding to the gradient.
+    #: Weight decay shrinks the parameter itself, instead of adding to the gradient; an option
+    #: ``decoupled_weight_decay`` of a group goes before.
     decoupled: ClassVar[bool] = False
+    #: Options that are one of a few names (or None), not numbers: option -> the names.
+    choices: ClassVar[Mapping[str, tuple[str | None, ...]]] = {}
 
     def __init__(self, params: Any, defaults: Mapping[str, Any]) -> None:
         self.defaults: dict[str, Any] = self._checked(dict(defaults))
@@ -201,7 +204,11 @@ class Optimizer:
         """The options, numbers as Python floats (so that they can be saved), or an error."""
         kind = type(self).__name__
         for name, value in options.items():
-            if isinstance(value, bool | np.bool_):
+            if name in self.choices:
+                if value not in self.choices[name]:
+                    known = [str(c) for c in self.choices[name]]
+                    raise ValueError(f"{kind}: no {name} {value!r}; {nearest(str(value), known)}")
+            elif isinstance(value, bool | np.bool_):
                 options[name] = bool(value)
             elif isinstance(value, Real):
                 options[name] = float(value)
@@ -265,7 +272,7 @@ class Optimizer:
         """The compiled update of a group, by its options."""
         decay = None
         if group.get("weight_decay"):
-            decay = "decoupled" if self.decoupled else "l2"
+            decay = "decoupled" if self._decoupled(group) else "l2"
         return self.rule(group).update(bool(group.get("maximize")), decay)
 
     def _scalars(self, group: Group, t: int) -> tuple[float, ...]:
@@ -273,8 +280,11 @@ class Optimizer:
         scalars = self.scalars(group, t)
         if group.get("weight_decay"):
             amount: float = group["weight_decay"]
-            scalars += (1 - group["lr"] * amount if self.decoupled else amount,)
+            scalars += (1 - group["lr"] * amount if self._decoupled(group) else amount,)
         return scalars
+
+    def _decoupled(self, group: Group) -> bool:
+        return bool(group.get("decoupled_weight_decay", self.decoupled))
 
     @staticmethod
     def _count(update: Update, flat: Flat, first: int, last: int) -> None:

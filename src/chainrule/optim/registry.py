@@ -7,23 +7,65 @@ from collections.abc import Callable
 from typing import Any
 
 from chainrule.array.errors import nearest
-from chainrule.optim.adam import Adam, AdamW
-from chainrule.optim.optimizer import Optimizer
-from chainrule.optim.sgd import SGD
+from chainrule.optim import (
+    adadelta,
+    adagrad,
+    adam,
+    adamax,
+    asgd,
+    momentum,
+    nadam,
+    radam,
+    rmsprop,
+    rprop,
+    sgd,
+)
+from chainrule.optim.optimizer import Optimizer, Rule
 
-__all__ = ["get"]
+__all__ = ["OPTIMIZERS", "RULES", "get"]
 
-_BY_NAME: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+#: name -> class
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "adadelta": adadelta.Adadelta,
+    "adagrad": adagrad.Adagrad,
+    "adam": adam.Adam,
+    "adamax": adamax.Adamax,
+    "adamw": adam.AdamW,
+    "asgd": asgd.ASGD,
+    "momentum": momentum.Momentum,
+    "nadam": nadam.NAdam,
+    "radam": radam.RAdam,
+    "rmsprop": rmsprop.RMSprop,
+    "rprop": rprop.Rprop,
+    "sgd": sgd.SGD,
+}
+
+#: name -> update: every equation by which an optimizer changes a parameter
+RULES: dict[str, Rule] = {
+    **sgd.RULES,
+    **momentum.RULES,
+    **adagrad.RULES,
+    **adadelta.RULES,
+    **rmsprop.RULES,
+    **adam.RULES,
+    **adamax.RULES,
+    **nadam.RULES,
+    **radam.RULES,
+    **rprop.RULES,
+    **asgd.RULES,
+}
 
 
 def get(optimizer: str | Optimizer | Callable[..., Any], params: Any, **options: Any) -> Optimizer:
     """The optimizer a name or an object stands for, with `params`.
 
     Arguments:
-        optimizer: ``"sgd"``, ``"adam"`` or ``"adamw"`` in any case; an optimizer's class, or a
-            function of parameters (``functools.partial(SGD, momentum=0.9)``); an optimizer without
-            parameters (``AdamW(lr=1e-3)``), from which one with `params` is made; or one with
-            parameters, which is returned as it is.
+        optimizer: a name, in any case: ``"sgd"``, ``"momentum"``, ``"adagrad"``, ``"adadelta"``,
+            ``"rmsprop"``, ``"adam"``, ``"adamw"``, ``"adamax"``, ``"nadam"``, ``"radam"``,
+            ``"rprop"`` or ``"asgd"``; an optimizer's class, or a function of parameters
+            (``functools.partial(SGD, momentum=0.9)``); an optimizer without parameters
+            (``AdamW(lr=1e-3)``), from which one with `params` is made; or one with parameters,
+            which is returned as it is.
         params: parameters, pairs or groups, as an optimizer takes them.
         options: arguments of the optimizer.
 
@@ -47,9 +89,9 @@ def get(optimizer: str | Optimizer | Callable[..., Any], params: Any, **options:
         return optimizer if optimizer.param_groups else optimizer.bind(params)
     if isinstance(optimizer, str):
         name = optimizer.lower()
-        if name not in _BY_NAME:
-            raise ValueError(f"no optimizer {optimizer!r}; {nearest(name, _BY_NAME)}")
-        optimizer = _BY_NAME[name]
+        if name not in OPTIMIZERS:
+            raise ValueError(f"no optimizer {optimizer!r}; {nearest(name, OPTIMIZERS)}")
+        optimizer = OPTIMIZERS[name]
     if not callable(optimizer):
         raise TypeError(f"an optimizer's name, class or object was expected, got {optimizer!r}")
     if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):

@@ -7,7 +7,7 @@ from typing import Any
 
 from chainrule.optim.optimizer import Group, Optimizer, Rule
 
-__all__ = ["SGD"]
+__all__ = ["RULES", "SGD"]
 
 
 def sgd(xp: Any, p: Any, g: Any, lr: Any) -> Any:
@@ -38,6 +38,14 @@ _MOMENTUM = Rule(momentum, ("buffer",))
 _HEAVY_BALL = Rule(heavy_ball, ("buffer",))
 _NESTEROV = Rule(nesterov, ("buffer",))
 
+#: name -> update
+RULES = {
+    "sgd": _SGD,
+    "sgd_dampened": _MOMENTUM,
+    "sgd_momentum": _HEAVY_BALL,
+    "sgd_nesterov": _NESTEROV,
+}
+
 
 class SGD(Optimizer):
     r"""Gradient descent on batches, optionally with momentum (rows O-02, O-04, O-05, O-16, R-02).
@@ -64,10 +72,10 @@ class SGD(Optimizer):
     State: the buffer b, zero at first.
 
     Where others differ: the learning rate stands outside b, as in PyTorch. With it inside (Keras,
-    note 004 (34)) the iterates are the same as long as lr is constant, and differ after a schedule
-    changes it (erratum E004-15). Nesterov's form here takes the gradient at the parameters and
-    stores the look-ahead point; the printed form (note 004 (36)) takes it at p - momentum·v. The
-    iterates are equal when compared at the look-ahead point (erratum E004-16).
+    note 004 (34); `Momentum`) the iterates are the same as long as lr is constant, and differ after
+    a schedule changes it (erratum E004-15). Nesterov's form here takes the gradient at the
+    parameters and stores the look-ahead point; the printed form (note 004 (36)) takes it at
+    p - momentum·v. The iterates are equal when compared at the look-ahead point (erratum E004-16).
 
     References: Polyak 1964; Nesterov 1983; Sutskever et al., "On the importance of initialization
     and momentum in deep learning", 2013.
