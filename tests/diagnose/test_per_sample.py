@@ -206,14 +206,6 @@ class Transposed(Module):
         return x @ self.weight.T
 
 
-class OnTheLeft(Module):
-    def __init__(self):
-        self.weight = new(4, 4)
-
-    def forward(self, x):
-        return self.weight @ x
-
-
 class Indirect(Module):
     def __init__(self, n=4):
         self.log_scale = new(n)
@@ -222,12 +214,94 @@ class Indirect(Module):
         return x * ops.exp(self.log_scale)
 
 
-@pytest.mark.parametrize("make", [Transposed, Indirect, OnTheLeft])
-def test_what_has_no_rule_raises(make):
-    model = make()
-    x = RNG.standard_normal((4, 3 if make is Transposed else 4))
+class Autoencoder(Module):
+    """One matrix, tied: as it is and transposed."""
+
+    def __init__(self):
+        self.weight, self.bias = new(2, 4), new(4)
+
+    def forward(self, x):
+        return ops.dense(ops.dense(x, self.weight, None, ops.tanh), self.weight.T, self.bias)
+
+
+class Normalized(Module):
+    """Rows of length 1, times a length that is learned, with a mask that nobody learns."""
+
+    def __init__(self):
+        self.direction, self.length = new(4, 4), new(4, 1)
+        self.mask = np.tril(np.ones((4, 4)))
+
+    def forward(self, x):
+        v = self.direction * self.mask
+        return ops.dense(x, self.length * v / ops.norm(v, axis=1, keepdims=True))
+
+
+class Positions(Module):
+    """A vector for every place in a sequence."""
+
+    def __init__(self):
+        self.table = new(7, 4)
+
+    def forward(self, x):
+        return ops.tanh(x + ops.embedding(np.arange(x.shape[1]), self.table)) * self.table[0]
+
+
+@pytest.mark.parametrize("batch", [1, 3, 6])
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [
+        (Transposed, (3,)),
+        (Indirect, (4,)),
+        (Indirect, (2, 4)),
+        (Autoencoder, (4,)),
+        (Normalized, (4,)),
+        (Positions, (5, 4)),
+    ],
+)
+def test_parameters_that_meet_each_other_before_the_samples(make, shape, batch):
+    """What is computed from parameters alone is pulled back for every sample."""
+    model, x = make(), RNG.standard_normal((batch, *shape))
+    y = RNG.standard_normal(np.shape(model(x).detach().numpy()))
+    agree(per_sample_gradients(model, squared, x, y), loop(model, squared, x, y))
+
+
+class OnTheLeft(Module):
+    def __init__(self):
+        self.weight = new(4, 4)
+
+    def forward(self, x):
+        return self.weight @ x
+
+
+class Meeting(Module):
+    """The samples see each other: their mean, or weights made of them."""
+
+    def __init__(self, how):
+        self.weight, self.how = new(4, 4), how
+
+    def forward(self, x):
+        h = x @ self.weight
+        if self.how == "mean":
+            return x - h.mean(axis=0)
+        made = ops.tanh(x.T @ h)
+        return ops.dense(x, made) if self.how == "dense" else x @ made
+
+
+@pytest.mark.parametrize(
+    "make", [OnTheLeft, *(lambda how=how: Meeting(how) for how in ("mean", "dense", "matmul"))]
+)
+@pytest.mark.parametrize("batch", [4, 5])
+def test_what_has_no_rule_raises(make, batch):
+    model, x = make(), RNG.standard_normal((batch if make is not OnTheLeft else 4, 4))
     with pytest.raises(NotImplementedError, match=r"per sample|per-sample"):
-        per_sample_gradients(model, lambda o, y: o.sum(), x, None)
+        per_sample_gradients(model, lambda o, y: (o**2).sum(), x, None)
+
+
+def test_a_sequence_as_long_as_there_are_samples_is_not_taken_for_them():
+    """Places 0 to 4 of 5 samples look like codes of samples; the sum over samples gives it away."""
+    model, x = Positions(), RNG.standard_normal((5, 5, 4))
+    with pytest.raises(NotImplementedError, match="all samples share a value"):
+        per_sample_gradients(model, squared, x, x)
 
 
 def test_messages():

@@ -41,6 +41,8 @@ class Op:
     recomputes: bool = True
     #: An output may share memory with an input; then it follows a parameter's version.
     view: bool = False
+    #: An input with fewer axes than the output is repeated along the first ones.
+    broadcasts: bool = False
 
     def forward(
         self, xp: Any, *inputs: Any, **attrs: Any
@@ -83,6 +85,10 @@ class Op:
         a parameter p has shape ``(samples, *p.shape)``.
         """
         raise NotImplementedError(f"{self.name} has no per-sample gradient for its parameters")
+
+    def common(self, attrs: dict[str, Any]) -> Sequence[int]:
+        """Which inputs are not of one sample but of all, as weights are."""
+        return ()
 
 
 class Variable:
@@ -203,12 +209,26 @@ class Node:
         return self.op.vjp(_recorded, inputs, outputs, residuals, full, needed, **self.attrs)
 
     def pull_per_sample(
-        self, cotangents: list[Any], needed: tuple[bool, ...], samples: int
+        self, cotangents: list[Any], needed: tuple[bool, ...], samples: int, apart: set[Node]
     ) -> Sequence[Any]:
-        """The raw vjp, but leaves get one cotangent per sample."""
-        leaves = [n and type(e) is not tuple for n, e in zip(needed, self.edges, strict=True)]
-        if True not in leaves:
-            return self.pull(cotangents, needed)
+        """The raw vjp, but leaves, and the nodes `apart` from the samples, get one cotangent for
+        each sample."""
+        if self in apart:  # its cotangents are those of all samples already
+            of_each = [
+                self.pull([None if g is None else np.asarray(g[n]) for g in cotangents], needed)
+                for n in range(samples)
+            ]
+            pulled = zip(needed, zip(*of_each, strict=True), strict=False)
+            return [np.stack(column) if n else None for n, column in pulled]
+        pairs = zip(needed, self.edges, strict=True)
+        shared = [n and (type(e) is not tuple or e[0] in apart) for n, e in pairs]
+        for k in self.op.common(self.attrs):
+            if k < len(needed) and needed[k] and not shared[k]:
+                raise NotImplementedError(self._samples_meet())
+        if True not in shared:
+            results = self.pull(cotangents, needed)
+            self._check_separate(cotangents, needed, shared, results)
+            return results
         self.check()
         results = self.op.per_sample(
             self.inputs,
@@ -216,16 +236,32 @@ class Node:
             self.residuals,
             self._filled(cotangents, NUMPY),
             needed,
-            leaves,
+            shared,
             **self.attrs,
         )
-        for leaf, result, edge in zip(leaves, results, self.edges, strict=True):
-            if leaf and result.shape != (samples, *edge._data.shape):
+        self._check_separate(cotangents, needed, shared, results)
+        for given, result, edge in zip(shared, results, self.edges, strict=True):
+            if given and type(edge) is not tuple and result.shape != (samples, *edge._data.shape):
                 raise NotImplementedError(
                     f"{self.where()} has no gradient per sample for a parameter of shape "
                     f"{edge._data.shape}: it must meet the samples directly, on the first axis"
                 )
         return results
+
+    def _check_separate(
+        self, cotangents: list[Any], needed: Any, shared: list[bool], results: Any
+    ) -> None:
+        """What is neither of the parameters nor of one sample was summed over the samples."""
+        if self.op.broadcasts:
+            for n, s, result in zip(needed, shared, results, strict=False):
+                if n and not s and result.ndim < cotangents[0].ndim:
+                    raise NotImplementedError(self._samples_meet())
+
+    def _samples_meet(self) -> str:
+        return (
+            f"{self.where()} has no gradient per sample: all samples share a value that is neither "
+            "a parameter nor computed from parameters alone"
+        )
 
     def _tensor_of(self, k: int, a: Any) -> Any:
         edge = self.edges[k]
@@ -355,6 +391,24 @@ def _needed_for(nodes: list[Node], targets: set[Any]) -> dict[Node, tuple[bool, 
     return needed
 
 
+def _apart(nodes: list[Node], targets: set[Any], samples: int, roots: set[Any]) -> set[Node]:
+    """The nodes that compute with parameters alone, before these meet the samples (``w.T``)."""
+    found: set[Node] = set()
+    for node in reversed(nodes):
+        data = [a for v in node.attrs.values() for a in (v if type(v) is tuple else (v,))]
+        if any(getattr(a, "shape", ())[:1] == (samples,) for a in data):
+            continue  # codes of a table
+        if node not in roots and all(
+            (edge[0] in found if type(edge) is tuple else id(edge) in targets)
+            if edge is not None
+            # whatever is as long as there are samples may be samples; so may what was not kept
+            else a is not None and getattr(a, "shape", ())[:1] != (samples,)
+            for edge, a in zip(node.edges, node.inputs or (None,) * len(node.edges), strict=True)
+        ):
+            found.add(node)
+    return found
+
+
 class _Sum:
     """A cotangent being added up. The first is borrowed, the second allocates, the third adds in
     place."""
@@ -396,6 +450,9 @@ def backward(
     if inputs is not None:
         targets = {id(t) if t._node is None else (t._node, t._index) for t in inputs}
         needed = _needed_for(nodes, targets)
+    apart: set[Node] = set()
+    if per_sample is not None:
+        apart = _apart(nodes, targets, per_sample, {root._node for root in roots})
     pending: dict[Node, list[Any]] = {}
     leaves: dict[int, tuple[Any, _Sum]] = {}
     caught: dict[Any, _Sum] = {}
@@ -442,7 +499,7 @@ def backward(
             if create_graph:
                 results = node.pull_recorded(gs, mask)
             elif per_sample is not None:
-                results = node.pull_per_sample(gs, mask, per_sample)
+                results = node.pull_per_sample(gs, mask, per_sample, apart)
             else:
                 results = node.pull(gs, mask)
             for edge, want, result in zip(node.edges, mask, results):  # noqa: B905

@@ -24,7 +24,9 @@ def per_sample_gradients(
     """The gradient of every sample's own loss by every parameter: ``∂l_n / ∂θ``.
 
     One forward and one backward pass over the whole batch: a layer's rule gives the outer products
-    ``δ_n x_nᵀ`` for all samples n at once instead of their sum ``δᵀ x``.
+    ``δ_n x_nᵀ`` for all samples n at once instead of their sum ``δᵀ x`` (ledger B-03). Only what is
+    computed from parameters alone before it meets the samples, as ``w.T`` or ``exp(log_scale)``, is
+    pulled back sample by sample. As ``torch.func.vmap(torch.func.grad(loss), (None, 0, 0))``.
 
     Arguments:
         model: a module; its mode (training or evaluation) is left as it is. Samples must not
@@ -34,7 +36,8 @@ def per_sample_gradients(
             ``reduction="sum"``; any other returns the losses with samples on the first axis, or
             their sum. So the gradients of the samples are never divided by their number: their
             sum over the first axis is the gradient of the summed loss, their mean that of the
-            mean loss.
+            mean loss; weights of classes or samples, given by such a function, multiply the
+            gradients of their samples.
         x: inputs, samples on the first axis.
         y: targets, as the loss takes them.
 
@@ -45,8 +48,8 @@ def per_sample_gradients(
 
     Raises:
         ShapeError: if the loss is neither per sample nor one number.
-        NotImplementedError: where a parameter does not meet the samples directly (``w.T``, or
-            ``exp(log_scale)``), or an operation has no such rule; names it.
+        NotImplementedError: where samples meet each other on the way from a parameter to the loss,
+            or an operation has no such rule; names it.
 
     >>> import chainrule as cr
     >>> model = cr.nn.Dense(2, 1, bias=False)

@@ -73,6 +73,7 @@ class Compiled(Op):
             for e in order
         )
         self.view = any(map(_is_view, program.outputs))
+        self.broadcasts = all(e.op not in ("expand_dims", "squeeze") for e in order)
         self.exact = tuple(_reads_exactly(x, order) for x in program.inputs)
 
     def __call__(self, *args: Any) -> Any:
