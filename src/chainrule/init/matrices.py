@@ -134,7 +134,7 @@ def dirac(target: Any, groups: int = 1, dtype: DTypeLike = np.float32) -> Any:
     if groups < 1 or shape[0] % groups:
         raise ShapeError(f"dirac: {shape[0]} outputs cannot be shared among {groups} groups")
     values = np.zeros(shape, real)
-    middle = tuple(side // 2 for side in shape[2:])
+    middle: tuple[Any, ...] = tuple(side // 2 for side in shape[2:])
     each = shape[0] // groups
     for k in range(min(each, shape[1])):
         values[(slice(k, None, each), k, *middle)] = 1
