@@ -26,17 +26,23 @@ from tests_rounding import BOUND, EPS, HUGE, Analysis, exactly, pulled
 F = np.float32
 #: Parameters beside the defaults.
 VARIANTS = {
+    "celu": [{"alpha": 0.5}],
     "elu": [{"alpha": 0.5}, {"alpha": 2.0}],
     "gelu": [{"approximate": "tanh"}],
+    "hardshrink": [{"lambd": 1.25}],
+    "hardtanh": [{"min_val": -0.25, "max_val": 2.0}],
     "leaky_relu": [{"negative_slope": 0.3}, {"negative_slope": 0.0}],
     "logistic": [{"L": 2.5, "k": 0.7, "x0": 1.1}],
     "softplus": [{"beta": 3.0}],
+    "softshrink": [{"lambd": 1.25}],
+    "threshold": [{"threshold": 0.375, "value": -1.5}],
     "polygamma": [{"n": 1}, {"n": 3}],
     "power_of": [{"exponent": e} for e in (3.0, 0.5, -1.0, 1.7)],
 }
 #: Those along an axis: (formula, attributes); tested on rows.
 ROWS = {
     "softmax": [{}],
+    "softmin": [{}],
     "log_softmax": [{}],
     "sum": [{"axis": -1}, {}],
     "mean": [{"axis": -1}, {"axis": 0}, {}],

@@ -214,9 +214,9 @@ def cases() -> Iterator[Case]:
 
 
 def _draws(*shape: int) -> Array:
-    """Normal numbers away from 0, where several functions have a kink."""
+    """Normal numbers away from the wholes and halves, where functions have their kinks."""
     x = np.random.default_rng(shape).standard_normal(shape)
-    x[np.abs(x) < 0.05] = 0.5
+    x[np.abs(2 * x - np.round(2 * x)) < 0.1] += 0.1
     return x
 
 

@@ -1,0 +1,49 @@
+"""Activation functions, each one line of mathematics under its equation.
+
+NaN gives NaN; ±inf gives the limit of the value and of the derivative where there is one. The
+rest, derivatives at the kinks included, is torch's. This is where they differ from torch:
+
+- `silu`, `gelu`, `mish`, `hardswish` and `softsign` have their limits at ±inf, where torch gives
+  NaN for some values and derivatives;
+- `softplus` is exact everywhere (torch gives x above a threshold of 20);
+- derivatives of `sigmoid`, `silu` and `mish` keep their digits in the tails, where torch's
+  ``1 - σ`` is 0, and that of `tanhshrink` keeps them near 0.
+"""
+
+from chainrule.ops.activation.gate import (
+    gelu,
+    logistic,
+    logsigmoid,
+    mish,
+    sigmoid,
+    silu,
+    softplus,
+    softsign,
+    tanh,
+    tanhshrink,
+)
+from chainrule.ops.activation.hard import (
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    relu6,
+    softshrink,
+)
+from chainrule.ops.activation.rectifier import (
+    celu,
+    elu,
+    identity,
+    leaky_relu,
+    relu,
+    selu,
+    threshold,
+)
+from chainrule.ops.activation.softmax import log_softmax, softmax, softmin
+
+__all__ = [
+    "celu", "elu", "gelu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "identity",
+    "leaky_relu", "log_softmax", "logistic", "logsigmoid", "mish", "relu", "relu6", "selu",
+    "sigmoid", "silu", "softmax", "softmin", "softplus", "softshrink", "softsign", "tanh",
+    "tanhshrink", "threshold",
+]  # fmt: skip
