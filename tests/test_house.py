@@ -51,6 +51,7 @@ LONG = {
 TESTED_IN = {
     "metrics/_counts.py": "metrics/test_classification.py",
     "metrics/_input.py": "metrics/test_classification.py",
+    "metrics/_numbers.py": "metrics/test_regression.py",
 }
 
 #: Where text becomes code, and why that is safe. Nowhere else.

@@ -7,80 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chainrule import metrics as m
 from chainrule.array.errors import DataError, ShapeError
+from tests_metrics import FAST, ZERO, both, classes, indicators
 
-FAST = settings(max_examples=40, deadline=None)
-NAMES = {0: "ant", 1: "bee", 2: "cat", 3: "dog"}
-
-
-@st.composite
-def weights(draw: st.DrawFn, n: int) -> Any:
-    form = draw(st.sampled_from(["none", "int", "float"]))
-    if form == "none":
-        return None
-    if form == "int":
-        w = draw(st.lists(st.integers(0, 5), min_size=n, max_size=n))
-    else:
-        w = draw(st.lists(st.sampled_from([0.0, 0.1, 0.25, 1.7, 3.0]), min_size=n, max_size=n))
-    return w if any(w) else None
-
-
-@st.composite
-def classes(draw: st.DrawFn, most: int = 4) -> tuple[Any, Any, Any, list[Any]]:
-    """Targets, predictions, weights, and all labels there could be."""
-    n, k = draw(st.integers(1, 9)), draw(st.integers(1, most))
-    true, pred = (draw(st.lists(st.integers(0, k - 1), min_size=n, max_size=n)) for _ in range(2))
-    all_labels: list[Any] = list(range(most))
-    form = draw(st.sampled_from(["list", "array", "float", "column", "str", "object", "apart"]))
-    if form in ("str", "object"):
-        true, pred = ([NAMES[i] for i in y] for y in (true, pred))
-        all_labels = [NAMES[i] for i in all_labels]
-        if form == "object":
-            true, pred = (np.array(y, dtype=object) for y in (true, pred))
-    elif form == "apart":  # far apart, so that no table of labels is possible
-        true, pred, all_labels = ([1000 * i - 7 for i in y] for y in (true, pred, all_labels))
-    elif form == "array":
-        true, pred = np.array(true, np.uint8), np.array(pred)
-    elif form == "float":
-        true, pred = np.array(true, np.float32), np.array(pred, np.float64)
-    elif form == "column":
-        true = np.array(true)[:, None]
-    return true, pred, draw(weights(n)), all_labels
-
-
-@st.composite
-def indicators(draw: st.DrawFn) -> tuple[Any, Any, Any, int]:
-    n, k = draw(st.integers(1, 6)), draw(st.integers(2, 4))
-    row = st.lists(st.integers(0, 1), min_size=k, max_size=k)
-    true, pred = (np.array(draw(st.lists(row, min_size=n, max_size=n))) for _ in range(2))
-    return true, pred, draw(weights(n)), k
-
-
-def both(ours: Callable[..., Any], theirs: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-    """The same value, dtype kind and shape, and a warning of 0/0 in the same cases."""
-    results, undefined = [], []
-    for f in (ours, theirs):
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            results.append(f(*args, **kwargs))
-        undefined.append(any(w.category.__name__ == "UndefinedMetricWarning" for w in caught))
-    ours_all, theirs_all = (r if isinstance(r, tuple) else (r,) for r in results)
-    assert len(ours_all) == len(theirs_all)
-    for a, b in zip(ours_all, theirs_all, strict=True):
-        if b is None:
-            assert a is None
-            continue
-        assert np.shape(a) == np.shape(b)
-        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
-    if ours is not m.balanced_accuracy_score:
-        assert undefined[0] == undefined[1]
-
-
-ZERO = st.sampled_from(["warn", 0, 1, 0.0, 1.0, np.nan])
 SCORES = ["precision_score", "recall_score", "f1_score", "precision_recall_fscore_support"]
 
 
@@ -147,11 +80,6 @@ def test_matrices_and_accuracies_equal_the_oracle(sk: Any, data: Any, case: Any)
     both(ours, sk.multilabel_confusion_matrix, true, pred, labels=labels, sample_weight=w)
     for share in (True, False):
         both(m.accuracy_score, sk.accuracy_score, true, pred, sample_weight=w, normalize=share)
-    if w is None or all(w):
-        both(m.balanced_accuracy_score, sk.balanced_accuracy_score, true, pred, sample_weight=w)
-        if len(present) > 1:
-            kwargs = {"sample_weight": w, "adjusted": True}
-            both(m.balanced_accuracy_score, sk.balanced_accuracy_score, true, pred, **kwargs)
 
 
 @FAST

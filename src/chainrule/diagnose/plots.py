@@ -226,10 +226,12 @@ def ranking(y_true: Any, score: Any, positive: Any = "the positive class") -> An
     y, s = np.asarray(y_true), np.asarray(score, np.float64)
     if len(np.unique(y)) != 2:
         raise DataError(f"ROC and precision-recall curves need rows of two classes, got {len(y)}")
-    fpr, tpr, _ = metrics.roc_curve(y, s)
-    precision, recall, _ = metrics.precision_recall_curve(y, s)
-    base = float(np.mean(y == y.max()))
-    area, mean = metrics.roc_auc_score(y, s), metrics.average_precision_score(y, s)
+    greater = np.unique(y)[-1]
+    fpr, tpr, _ = metrics.roc_curve(y, s, pos_label=greater)
+    precision, recall, _ = metrics.precision_recall_curve(y, s, pos_label=greater)
+    base = float(np.mean(y == greater))
+    area = metrics.roc_auc_score(y, s)
+    mean = metrics.average_precision_score(y, s, pos_label=greater)
     with _figure(8.4, 4.4) as figure:
         left, right = figure.subplots(1, 2)
         left.plot([0, 1], [0, 1], color=_FAINT, linewidth=1)

@@ -1,7 +1,8 @@
-"""The counts behind precision, recall and F: one text for whole arrays and for streams.
+"""The counts behind precision, recall and their kin: one text for whole arrays and for streams.
 
 For each label, seen as "this label or not": true positives TP, false positives FP, false negatives
-FN, all weighted. Every score here is a ratio of sums of them (ledger M-01, M-02, M-03).
+FN and true negatives TN, all weighted and summed without rounding (``_exact``). Every score here is
+a ratio of sums of them (ledger M-01 to M-03, M-05 to M-08).
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chainrule.array.errors import DataError, ShapeError
+from chainrule.metrics._exact import join, rounded, tally
 from chainrule.metrics._input import (
     Targets,
     UndefinedMetricWarning,
     as_label_list,
     check_option,
+    read_targets,
     same_type,
 )
 
-__all__ = ["Counts", "averaged", "chosen", "confusion", "normalized", "tally"]
+__all__ = ["Counts", "averaged", "chosen", "confusion", "counted", "normalized"]
 
 Array = NDArray[Any]
 
@@ -32,26 +35,33 @@ _AVERAGES = ("binary", "micro", "macro", "weighted", "samples", None)
 
 @dataclass(frozen=True)
 class Counts:
-    """Weighted TP, FP, FN per label (or per sample), and the total weight they are part of."""
+    """Weighted TP, FP, FN per label (or per sample), and the total weight (1,) they are part of.
+
+    Tallies are int64 for integer weights and else in the units of ``_exact``. Counts per sample are
+    int64 and have the samples' weights in ``share``.
+    """
 
     labels: Array
     tp: Array
     fp: Array
     fn: Array
-    total: Any
+    total: Array
     multilabel: bool
+    share: Array | None = None
 
     @classmethod
     def per_label(cls, t: Targets) -> Counts:
         n, w = len(t.labels), t.weight
         if t.multilabel:
-            tp, fp, fn = (w @ m for m in (t.true & t.pred, ~t.true & t.pred, t.true & ~t.pred))
+            parts = (t.true & t.pred, ~t.true & t.pred, t.true & ~t.pred)
+            tp, fp, fn = (_per_column(w, part) for part in parts)
         else:
             hit = t.true == t.pred
             tp = tally(t.true[hit], w[hit], n)
             fp = tally(t.pred[~hit], w[~hit], n)
             fn = tally(t.true[~hit], w[~hit], n)
-        return cls(t.labels, tp, fp, fn, w.sum(), t.multilabel)
+        total = tally(np.zeros(len(w), np.int64), w, 1)
+        return cls(t.labels, tp, fp, fn, total, t.multilabel)
 
     @classmethod
     def per_sample(cls, t: Targets, labels: ArrayLike | None = None) -> Counts:
@@ -61,12 +71,19 @@ class Counts:
                 "counts per sample (average='samples', samplewise=True) need multilabel targets "
                 "(N, K); with one label per sample use 'micro', 'macro', 'weighted' or None"
             )
-        true, pred, w = t.true, t.pred, t.weight
+        true, pred = t.true, t.pred
         if labels is not None:
             columns = _columns(as_label_list("labels", labels), len(t.labels))
             true, pred = true[:, columns], pred[:, columns]
-        tp, fp, fn = (w * m.sum(axis=1) for m in (true & pred, ~true & pred, true & ~pred))
-        return cls(np.arange(len(true)), tp, fp, fn, w * true.shape[1], multilabel=True)
+        counted = (t.weight > 0).astype(np.int64)
+        parts = (true & pred, ~true & pred, true & ~pred)
+        tp, fp, fn = (counted * part.sum(axis=1) for part in parts)
+        total = counted * true.shape[1]
+        return cls(np.arange(len(true)), tp, fp, fn, total, True, t.weight)
+
+    @property
+    def tn(self) -> Array:
+        return np.asarray(self.total - self.tp - self.fp - self.fn)
 
     @property
     def kind(self) -> str:
@@ -98,9 +115,8 @@ class Counts:
         same_type("the batch", other.labels, "the stream", self.labels)
         labels = np.union1d(self.labels, other.labels)
         a, b = self.select(labels), other.select(labels)
-        return Counts(
-            labels, a.tp + b.tp, a.fp + b.fp, a.fn + b.fn, a.total + b.total, a.multilabel
-        )
+        tp, fp, fn = join(a.tp, b.tp), join(a.fp, b.fp), join(a.fn, b.fn)
+        return Counts(labels, tp, fp, fn, join(a.total, b.total), a.multilabel)
 
 
 def chosen(
@@ -129,12 +145,46 @@ def chosen(
             f"pos_label={pos_label!r} plays no part with average={average!r}; "
             f"labels=[{pos_label!r}] restricts a score to one class",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     # Sample counts have chosen their columns already: their `labels` number the samples.
     if labels is None or average == "samples":
         return counts
     return counts.select(as_label_list("labels", labels))
+
+
+def counted(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    sample_weight: ArrayLike | None,
+    labels: ArrayLike | None,
+    pos_label: object,
+    average: str | None,
+) -> Counts:
+    """The counts, of whole arrays, of the labels that a score with this ``average`` is about."""
+    t = read_targets(y_true, y_pred, sample_weight)
+    found = Counts.per_sample(t, labels) if average == "samples" else Counts.per_label(t)
+    return chosen(found, labels, pos_label, average)
+
+
+# Each score: its numerator and denominator from TP, FP, FN, TN, and what 0/0 says is missing.
+_RATIOS: dict[str, tuple[Any, Any, str]] = {
+    "precision": (lambda tp, fp, fn, tn: tp, lambda tp, fp, fn, tn: tp + fp, "predicted"),
+    "recall": (lambda tp, fp, fn, tn: tp, lambda tp, fp, fn, tn: tp + fn, "true"),
+    "specificity": (lambda tp, fp, fn, tn: tn, lambda tp, fp, fn, tn: tn + fp, "negative"),
+    "negative predictive value": (
+        lambda tp, fp, fn, tn: tn,
+        lambda tp, fp, fn, tn: tn + fn,
+        "negatively predicted",
+    ),
+    "false positive rate": (lambda tp, fp, fn, tn: fp, lambda tp, fp, fn, tn: fp + tn, "negative"),
+    "false negative rate": (lambda tp, fp, fn, tn: fn, lambda tp, fp, fn, tn: fn + tp, "true"),
+    "Jaccard": (
+        lambda tp, fp, fn, tn: tp,
+        lambda tp, fp, fn, tn: tp + fp + fn,
+        "true or predicted",
+    ),
+}
 
 
 def averaged(
@@ -146,21 +196,23 @@ def averaged(
     beta: float = 1.0,
     warn: bool = True,
 ) -> Any:
-    """Precision, recall or F-score: (K,) with ``average=None``, else one float.
+    """A score of the counts: (K,) with ``average=None``, else one float.
 
     A NaN from ``zero_division=nan`` is left out of the average.
     """
     value = _zero_division(zero_division)
-    tp, fp, fn = counts.tp, counts.fp, counts.fn
+    exact = (counts.tp, counts.fp, counts.fn, counts.tn)
     if average == "micro":
-        tp, fp, fn = (a.sum(keepdims=True) for a in (tp, fp, fn))
-    if metric == "precision":
-        top, bottom, missing = tp, tp + fp, "predicted"
-    elif metric == "recall" or math.isinf(beta):
+        exact = tuple(a.sum(keepdims=True) for a in exact)
+    tp, fp, fn, tn = (rounded(a) for a in exact)
+    if metric == "f-score" and math.isinf(beta):
         top, bottom, missing = tp, tp + fn, "true"
-    else:
+    elif metric == "f-score":
         b2 = beta**2
         top, bottom, missing = (1 + b2) * tp, (1 + b2) * tp + b2 * fn + fp, "true or predicted"
+    else:
+        above, below, missing = _RATIOS[metric]
+        top, bottom = above(tp, fp, fn, tn), below(tp, fp, fn, tn)
     undefined = bottom == 0
     scores = np.where(undefined, value, top / np.where(undefined, 1, bottom))
     if undefined.any() and warn and zero_division == "warn":
@@ -181,7 +233,7 @@ def averaged(
     if average == "weighted":
         weights = tp + fn
     elif average == "samples":
-        weights = counts.total
+        weights = np.asarray(counts.share, np.float64)
     defined = ~np.isnan(scores)
     scores, weights = scores[defined], weights[defined]
     if len(scores) == 0:
@@ -211,15 +263,19 @@ def normalized(matrix: Array, normalize: str | None) -> Array:
     """Rows ("true"), columns ("pred") or the whole ("all") divided by their sum; 0/0 is 0."""
     check_option("normalize", normalize, ("true", "pred", "all", None))
     if normalize is None:
-        return matrix
+        return rounded(matrix)
     axis = {"true": 1, "pred": 0, "all": None}[normalize]
+    matrix = rounded(matrix)
     total = matrix.sum(axis=axis, keepdims=True)
     return np.asarray(matrix / np.where(total == 0, 1, total))
 
 
-def tally(codes: Array, weight: Array, n: int) -> Array:
-    """(n,) summed weight of each code, in the dtype of the weights: integers stay exact."""
-    return np.bincount(codes, weights=weight, minlength=n).astype(weight.dtype)
+def _per_column(weight: Array, chosen: Array) -> Array:
+    """(K,) the summed weight of the rows chosen in each column of (N, K)."""
+    if weight.dtype.kind != "f":
+        return np.asarray(weight @ chosen)
+    rows, columns = np.nonzero(chosen)
+    return tally(columns, weight[rows], chosen.shape[1])
 
 
 def _columns(labels: Array, n: int) -> Array:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chainrule.array.errors import DataError
 from chainrule.metrics._input import as_labels, as_weight, check_option
+from chainrule.metrics._numbers import too_few
 from chainrule.metrics.probability import columns_of, read_probabilities
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "brier_scores",
     "calibration_bins",
     "calibration_curve",
+    "d2_brier_score",
     "expected_calibration_error",
 ]
 
@@ -54,6 +56,33 @@ def brier_score_loss(
     return float(weight @ scores / weight.sum())
 
 
+def d2_brier_score(
+    y_true: ArrayLike,
+    y_proba: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    pos_label: int | float | str | bool | None = None,
+    labels: ArrayLike | None = None,
+) -> float:
+    """The share of the Brier score explained, over predicting the shares of the classes.
+
+    1 is perfect, 0 is as good as the shares of the classes in ``y_true``, below 0 is worse; also
+    called Brier skill score. The arguments are those of :func:`brier_score_loss`. With fewer than
+    two samples it is nan, with an :class:`UndefinedMetricWarning`.
+
+    >>> d2_brier_score([0, 1, 1, 0], [0.5, 1.0, 1.0, 0.5])
+    0.5
+    """
+    true, p = _one_hot(y_true, y_proba, pos_label, labels)
+    if len(p) < 2:
+        return too_few("D²")
+    weight = as_weight(sample_weight, len(p))
+    null = weight @ true / weight.sum()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        losses = [weight @ ((true - guess) ** 2).sum(axis=1) for guess in (p, null)]
+        return float(1 - losses[0] / losses[1])
+
+
 def brier_scores(
     y_true: ArrayLike,
     y_proba: ArrayLike,
@@ -69,6 +98,16 @@ def brier_scores(
     """
     if scale_by_half != "auto" and not isinstance(scale_by_half, bool):
         check_option("scale_by_half", str(scale_by_half), ("auto", "True", "False"))
+    true, p = _one_hot(y_true, y_proba, pos_label, labels)
+    scores = ((true - p) ** 2).sum(axis=1)
+    half = p.shape[1] < 3 if scale_by_half == "auto" else scale_by_half
+    return np.asarray(scores / 2 if half else scores)
+
+
+def _one_hot(
+    y_true: ArrayLike, y_proba: ArrayLike, pos_label: Any, labels: ArrayLike | None
+) -> tuple[Array, Array]:
+    """The truth as an (N, K) indicator, and the probabilities (N, K)."""
     if pos_label is not None:
         y_true, labels = (as_labels("y_true", y_true) == pos_label).astype(np.int64), [0, 1]
     p, true = read_probabilities(y_true, y_proba)
@@ -77,9 +116,7 @@ def brier_scores(
         if labels is None and len(np.unique(true)) == 1 and p.shape[1] == 2:
             labels = [0, 1]  # 0 and 1 are the two where one of them is absent
         true = np.eye(p.shape[1])[columns_of(true, p.shape[1], labels)]
-    scores = ((true - p) ** 2).sum(axis=1)
-    half = p.shape[1] < 3 if scale_by_half == "auto" else scale_by_half
-    return np.asarray(scores / 2 if half else scores)
+    return np.asarray(true), p
 
 
 def calibration_curve(

@@ -13,17 +13,15 @@ averaged; here they are ``pos_label``, ``zero_division`` and ``average`` (errata
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chainrule.metrics._counts import Counts, averaged, chosen, confusion, normalized
+from chainrule.metrics._counts import Counts, averaged, confusion, counted, normalized
+from chainrule.metrics._exact import rounded
 from chainrule.metrics._input import (
-    Targets,
-    UndefinedMetricWarning,
     as_label_list,
     check_option,
     read_targets,
@@ -31,7 +29,6 @@ from chainrule.metrics._input import (
 
 __all__ = [
     "accuracy_score",
-    "balanced_accuracy_score",
     "confusion_matrix",
     "f1_score",
     "multilabel_confusion_matrix",
@@ -95,9 +92,7 @@ def precision_score(
     >>> precision_score(["a", "b", "c"], ["a", "b", "b"], average=None, zero_division=0)
     array([1. , 0.5, 0. ])
     """
-    counts = chosen(
-        _count(y_true, y_pred, sample_weight, labels, average), labels, pos_label, average
-    )
+    counts = counted(y_true, y_pred, sample_weight, labels, pos_label, average)
     return averaged(counts, "precision", average, zero_division)
 
 
@@ -119,9 +114,7 @@ def recall_score(
     >>> recall_score([0, 1, 1, 1], [1, 1, 0, 0])
     0.3333333333333333
     """
-    counts = chosen(
-        _count(y_true, y_pred, sample_weight, labels, average), labels, pos_label, average
-    )
+    counts = counted(y_true, y_pred, sample_weight, labels, pos_label, average)
     return averaged(counts, "recall", average, zero_division)
 
 
@@ -146,9 +139,7 @@ def f1_score(
     >>> f1_score([[1, 0], [1, 1]], [[1, 0], [0, 1]], average="samples")
     0.8333333333333333
     """
-    counts = chosen(
-        _count(y_true, y_pred, sample_weight, labels, average), labels, pos_label, average
-    )
+    counts = counted(y_true, y_pred, sample_weight, labels, pos_label, average)
     return averaged(counts, "f-score", average, zero_division)
 
 
@@ -179,55 +170,11 @@ def precision_recall_fscore_support(
         raise ValueError(f"beta={beta!r}: expected a number >= 0")
     for metric in warn_for:
         check_option("warn_for", metric, ("precision", "recall", "f-score"))
-    counts = chosen(
-        _count(y_true, y_pred, sample_weight, labels, average), labels, pos_label, average
-    )
+    counts = counted(y_true, y_pred, sample_weight, labels, pos_label, average)
     p = averaged(counts, "precision", average, zero_division, warn="precision" in warn_for)
     r = averaged(counts, "recall", average, zero_division, warn="recall" in warn_for)
     f = averaged(counts, "f-score", average, zero_division, beta=beta, warn="f-score" in warn_for)
-    return p, r, f, counts.tp + counts.fn if average is None else None
-
-
-def balanced_accuracy_score(
-    y_true: ArrayLike,
-    y_pred: ArrayLike,
-    *,
-    sample_weight: ArrayLike | None = None,
-    adjusted: bool = False,
-) -> float:
-    """The mean recall of the classes that occur in ``y_true`` (ledger M-10).
-
-    For two classes, (sensitivity + specificity)/2. ``adjusted=True`` rescales it so that guessing
-    one class scores 0 and a perfect prediction 1: ``(s - 1/K) / (1 - 1/K)``; with K = 1 this is
-    0/0: nan and a warning. Classes that are only predicted are left out with a warning.
-
-    >>> balanced_accuracy_score([0, 0, 0, 1], [0, 0, 0, 0])
-    0.5
-    """
-    t = read_targets(y_true, y_pred, sample_weight)
-    if t.multilabel:
-        raise ValueError("balanced accuracy needs one label per sample, got a multilabel indicator")
-    counts = Counts.per_label(t)
-    support = counts.tp + counts.fn
-    if not support.all():
-        warnings.warn(
-            f"no true sample of label {counts.labels[support == 0].tolist()}: left out of the mean",
-            UndefinedMetricWarning,
-            stacklevel=2,
-        )
-    recalls = counts.tp[support > 0] / support[support > 0]
-    score = float(recalls.mean())
-    if not adjusted:
-        return score
-    if len(recalls) == 1:
-        warnings.warn(
-            "adjusted balanced accuracy is 0/0 with one class in y_true",
-            UndefinedMetricWarning,
-            stacklevel=2,
-        )
-        return math.nan
-    chance = 1 / len(recalls)
-    return (score - chance) / (1 - chance)
+    return p, r, f, rounded(counts.tp + counts.fn) if average is None else None
 
 
 def confusion_matrix(
@@ -296,16 +243,5 @@ def multilabel_confusion_matrix(
         c = Counts.per_label(t)
         if labels is not None:
             c = c.select(as_label_list("labels", labels))
-    tn = c.total - c.tp - c.fp - c.fn
-    return np.stack([tn, c.fp, c.fn, c.tp], axis=-1).reshape(-1, 2, 2)
-
-
-def _count(
-    y_true: ArrayLike,
-    y_pred: ArrayLike,
-    sample_weight: ArrayLike | None,
-    labels: ArrayLike | None,
-    average: str | None,
-) -> Counts:
-    t: Targets = read_targets(y_true, y_pred, sample_weight)
-    return Counts.per_sample(t, labels) if average == "samples" else Counts.per_label(t)
+    cells = np.stack([rounded(a) for a in (c.tn, c.fp, c.fn, c.tp)], axis=-1).reshape(-1, 2, 2)
+    return cells if c.share is None else np.asarray(cells * c.share[:, None, None])

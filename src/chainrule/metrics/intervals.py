@@ -26,9 +26,9 @@ from chainrule.metrics.calibration import brier_score_loss, brier_scores
 from chainrule.metrics.probability import log_loss, log_losses
 from chainrule.metrics.ranking import (
     Steps,
-    auc,
     average_precision,
     average_precision_score,
+    roc_area,
     roc_auc_score,
 )
 from chainrule.metrics.regression import mean_absolute_error, mean_squared_error
@@ -174,7 +174,7 @@ def _plan(
     return rows, lambda counts: _calls(metric, true, pred, weight, counts, weighted), most
 
 
-_RANKED = {roc_auc_score: auc, average_precision_score: average_precision}
+_RANKED = {roc_auc_score: roc_area, average_precision_score: average_precision}
 
 
 def _per_row(

@@ -11,8 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from chainrule.array.errors import DataError, ShapeError
 from chainrule.metrics._input import as_array, as_label_list, as_labels, as_weight, same_type
+from chainrule.metrics._numbers import too_few
 
-__all__ = ["columns_of", "log_loss", "log_losses", "read_probabilities"]
+__all__ = [
+    "columns_of",
+    "d2_log_loss_score",
+    "hinge_loss",
+    "log_loss",
+    "log_losses",
+    "read_probabilities",
+]
 
 Array = NDArray[Any]
 
@@ -157,3 +165,72 @@ def columns_of(true: Array, n: int, labels: ArrayLike | None) -> Array:
 def _clipped_log(p: Array) -> Array:
     eps = np.finfo(p.dtype).eps
     return np.log(np.clip(p, eps, 1 - eps).astype(np.float64))
+
+
+def hinge_loss(
+    y_true: ArrayLike,
+    pred_decision: ArrayLike,
+    *,
+    labels: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """The mean of ``max(0, 1 - margin)``: 0 where every margin is at least 1.
+
+    With two labels the margin is ``±s`` of decision values s (N,), + for the greater label. With
+    more it is, of (N, K) values in the sorted order of the labels, that of the true label minus
+    the largest other one (Crammer & Singer 2001). ``labels`` names all labels, needed when
+    ``y_true`` lacks some of them.
+
+    >>> round(hinge_loss([-1, 1, 1], [-2.2, 2.4, 0.1]), 2)
+    0.3
+    """
+    true, s = as_labels("y_true", y_true), as_array("pred_decision", pred_decision)
+    if s.dtype.kind not in "biuf":
+        raise TypeError(f"pred_decision: expected numbers, got dtype {s.dtype}")
+    s = s.astype(np.float64)
+    known = np.unique(true if labels is None else as_label_list("labels", labels))
+    if len(known) > 2 and s.shape != (len(true), len(known)):
+        raise ShapeError(
+            f"pred_decision: expected ({len(true)}, {len(known)}), a column for each of the labels "
+            f"{known.tolist()}, got {s.shape}; labels=[…] names labels that y_true lacks"
+        )
+    if len(missing := np.setdiff1d(true, known)):
+        raise ValueError(f"y_true holds {missing.tolist()}, not in labels={known.tolist()}")
+    if len(known) > 2:
+        own = np.arange(len(known)) == np.searchsorted(known, true)[:, None]
+        margin = s[own] - np.where(own, -np.inf, s).max(axis=1)
+    else:
+        s = s[:, 0] if s.ndim == 2 and s.shape[1] == 1 else s
+        if s.shape != true.shape:
+            raise ShapeError(f"pred_decision: expected {true.shape} decision values, got {s.shape}")
+        margin = np.where((true == known[-1]) & (len(known) == 2), s, -s)
+    weight = as_weight(sample_weight, len(true))
+    return float(weight @ np.maximum(1 - margin, 0.0) / weight.sum())
+
+
+def d2_log_loss_score(
+    y_true: ArrayLike,
+    y_proba: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
+) -> float:
+    """The share of the log loss explained, over predicting the classes' shares (McFadden's R²).
+
+    1 is perfect, 0 is as good as the shares of the classes in ``y_true``, below 0 is worse. The
+    arguments are those of :func:`log_loss`. With fewer than two samples it is nan, with an
+    :class:`UndefinedMetricWarning`.
+
+    >>> round(d2_log_loss_score([0, 1, 1, 0], [0.2, 0.7, 0.9, 0.4]), 4)
+    0.5686
+    """
+    losses = log_losses(y_true, y_proba, labels=labels)
+    if len(losses) < 2:
+        return too_few("D²")
+    p, true = read_probabilities(y_true, y_proba)
+    weight = as_weight(sample_weight, len(p))
+    one = true if true.ndim == 2 else np.eye(p.shape[1])[columns_of(true, p.shape[1], labels)]
+    null = np.broadcast_to((weight @ one / weight.sum()).astype(p.dtype), p.shape)
+    of_null = np.where(one, _clipped_log(null), 0.0).sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(1 + np.float64(weight @ losses) / (weight @ of_null))

@@ -7,6 +7,7 @@ sums, the positive and the negative weight at each distinct score in falling ord
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Callable
@@ -28,10 +29,11 @@ from chainrule.metrics._input import (
 
 __all__ = [
     "Steps",
+    "average_precision",
     "average_precision_score",
-    "precision_recall_curve",
+    "read_scores",
+    "roc_area",
     "roc_auc_score",
-    "roc_curve",
 ]
 
 Array = NDArray[Any]
@@ -67,7 +69,7 @@ class Steps(NamedTuple):
         return pos, ranked - pos
 
 
-def auc(pos: Array, neg: Array) -> Array:
+def roc_area(pos: Array, neg: Array) -> Array:
     """(…) the area under the ROC curve of the sums (…, G): P(score⁺ > score⁻) + P(equal)/2.
 
     NaN where there is no positive or no negative weight.
@@ -95,6 +97,7 @@ def roc_auc_score(
     *,
     average: str | None = "macro",
     sample_weight: ArrayLike | None = None,
+    max_fpr: float | None = None,
     multi_class: str = "raise",
     labels: ArrayLike | None = None,
 ) -> Any:
@@ -106,12 +109,17 @@ def roc_auc_score(
     Arguments
     ---------
     y_true : (N,) labels, the greater of two being positive, or an (N, K) multilabel indicator.
-    y_score : (N,) scores of the positive class, or (N, K), one column per class or label.
+    y_score : (N,) scores of the positive class, or (N, K), one column per class or label; those of
+        more than two classes are probabilities, rows that sum to 1.
     average : over K classes or labels: ``"macro"`` their mean, ``"weighted"`` the mean weighted by
-        their positive samples, ``None`` (K,) values; ``"micro"`` one ranking of all cells of an
-        indicator.
-    multi_class : ``"ovr"`` (each class against the rest) is required for more than two labels,
-        because there are several extensions and none is obvious.
+        their positive samples, ``None`` (K,) values; ``"micro"`` one ranking of all cells;
+        ``"samples"`` the mean over the rows of an indicator.
+    max_fpr : only the part of the curve up to this false positive rate, rescaled so that chance is
+        0.5 and perfection 1 (McClish 1989). Not for more than two classes.
+    multi_class : required for more than two labels, because there are several extensions and none
+        is obvious: ``"ovr"``, each class against the rest, or ``"ovo"``, the mean over pairs of
+        classes (Hand & Till 2001), weighted by the pair's share of samples with
+        ``average="weighted"``; it takes no ``sample_weight``.
     labels : all labels in the order of the columns, needed when ``y_true`` lacks some of them.
 
     Where one side is empty the area is undefined: nan, with an :class:`UndefinedMetricWarning`.
@@ -121,9 +129,46 @@ def roc_auc_score(
     >>> roc_auc_score([0, 1, 2], np.eye(3), multi_class="ovr")
     1.0
     """
-    check_option("average", average, ("macro", "weighted", "micro", None))
-    check_option("multi_class", multi_class, ("raise", "ovr"))
-    return _score(auc, "ROC AUC", y_true, y_score, average, sample_weight, labels, multi_class)
+    check_option("average", average, ("macro", "weighted", "micro", "samples", None))
+    check_option("multi_class", multi_class, ("raise", "ovr", "ovo"))
+    if max_fpr is not None and not 0 < max_fpr <= 1:
+        raise ValueError(f"max_fpr={max_fpr!r}: expected a rate above 0 and up to 1")
+    true, scores, weight = _read(y_true, y_score, sample_weight)
+
+    def area(pos: Array, neg: Array) -> float:
+        whole = max_fpr is None or max_fpr == 1
+        return float(roc_area(pos, neg)) if whole else _partial_area(pos, neg, float(max_fpr or 1))
+
+    if true.ndim == 2:
+        return _averaged(area, "ROC AUC", true, scores, weight, average)
+    known = _labels(true, labels)
+    if len(known) <= 2 and scores.shape[1] <= 2:
+        if scores.shape[1] == 2:
+            raise ShapeError(
+                "y_score has 2 columns for two labels; expected (N,) scores of the greater of them"
+            )
+        one = true == known[-1] if len(known) == 2 else np.zeros(len(true), bool)
+        return _one(area, "ROC AUC", one, scores[:, 0], weight)
+    _check_columns(scores, known)
+    if (np.abs(scores.sum(axis=1) - 1) > 1e-5).any():
+        row = int(np.argmax(np.abs(scores.sum(axis=1) - 1)))
+        raise DataError(
+            f"y_score: row {row} sums to {scores[row].sum():g}; scores of more than two classes "
+            "are probabilities: softmax makes logits comparable between samples"
+        )
+    if multi_class == "raise":
+        raise ValueError(
+            "more than two labels: say multi_class='ovr', each against the rest, or 'ovo', pairs"
+        )
+    if max_fpr not in (None, 1):
+        raise ValueError("max_fpr is for two classes or a multilabel indicator")
+    if average == "samples" or (multi_class == "ovo" and average not in ("macro", "weighted")):
+        raise ValueError(f"average={average!r} has no meaning with multi_class={multi_class!r}")
+    if multi_class == "ovo":
+        if sample_weight is not None:
+            raise ValueError("multi_class='ovo' takes no sample_weight; 'ovr' does")
+        return _pairs(true, known, scores, average)
+    return _averaged(area, "ROC AUC", true[:, None] == known, scores, weight, average)
 
 
 def average_precision_score(
@@ -131,7 +176,7 @@ def average_precision_score(
     y_score: ArrayLike,
     *,
     average: str | None = "macro",
-    pos_label: int | float | str | bool | None = None,
+    pos_label: int | float | str | bool = 1,
     sample_weight: ArrayLike | None = None,
 ) -> Any:
     """The mean precision over the positive samples: the area under the precision-recall curve.
@@ -141,150 +186,132 @@ def average_precision_score(
     the ROC area where these are rare.
 
     The arguments are those of :func:`roc_auc_score`; with more than two labels each is measured
-    against the rest. ``pos_label`` names the positive one of two labels (default: the greater).
+    against the rest. ``pos_label`` names the positive one of two labels. Without a positive sample
+    the value is 0, with an :class:`UndefinedMetricWarning`.
 
     >>> round(average_precision_score([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]), 4)
     0.8333
     """
-    check_option("average", average, ("macro", "weighted", "micro", None))
-    true = as_labels("y_true", y_true)
-    if pos_label is not None and true.ndim == 1:
-        true = (true == pos_label).astype(np.int64)
-    return _score(
-        average_precision, "average precision", true, y_score, average, sample_weight, None, "ovr"
-    )
+    check_option("average", average, ("macro", "weighted", "micro", "samples", None))
+    true, scores, weight = _read(y_true, y_score, sample_weight)
+
+    def area(pos: Array, neg: Array) -> float:
+        value = float(average_precision(pos, neg))
+        return 0.0 if math.isnan(value) else value
+
+    known = np.unique(true)
+    if true.ndim == 1 and len(known) <= 2 and scores.shape[1] == 1:
+        wrong = len(known) == 2 and pos_label not in known.tolist()
+        if wrong or isinstance(pos_label, str) != (known.dtype.kind == "U"):
+            raise ValueError(
+                f"pos_label={pos_label!r} is not among the labels {known.tolist()}; say which of "
+                "them counts as positive"
+            )
+        return _one(area, "average precision", true == pos_label, scores[:, 0], weight)
+    if pos_label != 1:
+        raise ValueError(
+            f"pos_label={pos_label!r} is for two labels; several are measured each by itself"
+        )
+    if true.ndim == 1:
+        _check_columns(scores, known)
+        true = true[:, None] == known
+    return _averaged(area, "average precision", true, scores, weight, average)
 
 
-def roc_curve(
-    y_true: ArrayLike,
-    y_score: ArrayLike,
-    *,
-    sample_weight: ArrayLike | None = None,
+def _read(
+    y_true: ArrayLike, y_score: ArrayLike, sample_weight: ArrayLike | None
 ) -> tuple[Array, Array, Array]:
-    """(fpr, tpr, thresholds): the rates at each distinct score, from "nothing is positive" down.
-
-    The first threshold is inf. Every point is kept (scikit-learn's ``drop_intermediate=False``).
-
-    >>> fpr, tpr, thresholds = roc_curve([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
-    >>> fpr, tpr
-    (array([0. , 0. , 0.5, 0.5, 1. ]), array([0. , 0.5, 0.5, 1. , 1. ]))
-    """
-    steps, pos, neg = _binary_steps(y_true, y_score, sample_weight)
-    tp, fp = (np.concatenate([[0.0], np.cumsum(v)]) for v in (pos, neg))
-    thresholds = np.concatenate([[np.inf], steps.thresholds])
-    return _rate(fp, "negative"), _rate(tp, "positive"), thresholds
-
-
-def precision_recall_curve(
-    y_true: ArrayLike,
-    y_score: ArrayLike,
-    *,
-    sample_weight: ArrayLike | None = None,
-) -> tuple[Array, Array, Array]:
-    """(precision, recall, thresholds) in rising order of the threshold; the last point is (1, 0).
-
-    >>> precision, recall, thresholds = precision_recall_curve([0, 1, 1], [0.2, 0.3, 0.9])
-    >>> recall, thresholds
-    (array([1. , 1. , 0.5, 0. ]), array([0.2, 0.3, 0.9]))
-    """
-    steps, pos, neg = _binary_steps(y_true, y_score, sample_weight)
-    tp, all_ = np.cumsum(pos), np.cumsum(pos + neg)
-    precision = np.divide(tp, all_, out=np.zeros(len(tp)), where=all_ > 0)
-    recall = _rate(tp, "positive")
-    return (
-        np.concatenate([precision[::-1], [1.0]]),
-        np.concatenate([recall[::-1], [0.0]]),
-        steps.thresholds[::-1],
-    )
-
-
-def _score(
-    measure: Callable[[Array, Array], Array],
-    name: str,
-    y_true: ArrayLike,
-    y_score: ArrayLike,
-    average: str | None,
-    sample_weight: ArrayLike | None,
-    labels: ArrayLike | None,
-    multi_class: str,
-) -> Any:
-    true, scores = as_labels("y_true", y_true), _scores(y_score)
+    true, scores = as_labels("y_true", y_true), read_scores(y_score)
     if len(true) != len(scores):
         raise ShapeError(f"y_true has {len(true)} samples, y_score has {len(scores)}")
-    weight = as_weight(sample_weight, len(true)).astype(np.float64)
-    if true.ndim == 1:
-        known = _labels(true, labels)
-        if scores.shape[1] == 1:
-            if len(known) > 2:
-                raise ShapeError(
-                    f"y_true holds {len(known)} labels and y_score one column; each label needs "
-                    "a column of scores"
-                )
-            return _one(measure, name, true == known[-1], scores[:, 0], weight, len(known) > 1)
-        if scores.shape[1] != len(known) or len(known) == 2:
-            raise ShapeError(
-                f"y_score has {scores.shape[1]} columns for {len(known)} labels {known.tolist()}; "
-                "expected one per label (labels=[…] names those y_true lacks), or (N,) scores of "
-                "the greater of two labels"
-            )
-        if multi_class == "raise":
-            raise ValueError("more than two labels: say multi_class='ovr', each against the rest")
-        if average == "micro":
-            raise ValueError("average='micro' needs a multilabel indicator")
-        true = true[:, None] == known
-    elif true.shape != scores.shape:
+    if true.ndim == 2 and true.shape != scores.shape:
         raise ShapeError(f"y_true {true.shape} and y_score {scores.shape} have different columns")
+    return true, scores, as_weight(sample_weight, len(true)).astype(np.float64)
+
+
+def _check_columns(scores: Array, known: Array) -> None:
+    if scores.shape[1] != len(known):
+        raise ShapeError(
+            f"y_score has {scores.shape[1]} column(s) for {len(known)} labels {known.tolist()}; "
+            "expected one per label (labels=[…] names those y_true lacks), or (N,) scores of "
+            "the greater of two labels"
+        )
+
+
+def _averaged(
+    measure: Callable[[Array, Array], float],
+    name: str,
+    true: Array,
+    scores: Array,
+    weight: Array,
+    average: str | None,
+) -> Any:
+    """The measure of each column of an indicator (N, K), and what ``average`` makes of them."""
     if average == "micro":
         every = np.repeat(weight, true.shape[1])
         return _one(measure, name, true.ravel(), scores.ravel(), every)
-    each = np.array([_one(measure, name, true[:, k], scores[:, k], weight) for k in _range(true)])
+    if average == "samples":
+        ones, share = np.ones(true.shape[1]), weight
+        each = np.array(
+            [_one(measure, name, t, s, ones) for t, s in zip(true, scores, strict=True)]
+        )
+    else:
+        share = weight @ true if average == "weighted" else np.ones(true.shape[1])
+        columns = zip(true.T, scores.T, strict=True)
+        each = np.array([_one(measure, name, t, s, weight) for t, s in columns])
     if average is None:
         return each
-    share = weight @ true if average == "weighted" else np.ones(len(each))
-    return float(np.average(each, weights=share)) if share.any() else math.nan
-
-
-def _range(a: Array) -> range:
-    return range(a.shape[1])
+    if not share.any():
+        return 0.0
+    return float(np.average(np.where(share == 0, 0.0, each), weights=share))
 
 
 def _one(
-    measure: Callable[[Array, Array], Array],
+    measure: Callable[[Array, Array], float],
     name: str,
     positive: Array,
     scores: Array,
     weight: Array,
-    both: bool = True,
 ) -> float:
-    value = float(measure(*Steps.of(scores).sums(positive, weight))) if both else math.nan
-    if math.isnan(value):
+    value = measure(*Steps.of(scores).sums(positive, weight))
+    empty = not (weight @ positive) or (name == "ROC AUC" and not (weight @ ~positive))
+    if empty:
         warnings.warn(
-            f"{name} is undefined: y_true has no positive or no negative sample",
+            f"{name} is undefined and {value}: y_true has no positive or no negative sample",
             UndefinedMetricWarning,
             stacklevel=4,
         )
     return value
 
 
-def _binary_steps(
-    y_true: ArrayLike, y_score: ArrayLike, sample_weight: ArrayLike | None
-) -> tuple[Steps, Array, Array]:
-    true, scores = as_labels("y_true", y_true), _scores(y_score)
-    if true.ndim != 1 or scores.shape != (len(true), 1):
-        raise ShapeError(f"a curve needs (N,) labels and scores, got {true.shape} {scores.shape}")
-    known = _labels(true, None)
-    if len(known) > 2:
-        raise DataError(f"a curve is of two labels, y_true holds {len(known)}: {known.tolist()}")
-    weight = as_weight(sample_weight, len(true)).astype(np.float64)
-    steps = Steps.of(scores[:, 0])
-    return steps, *steps.sums(true == known[-1], weight)
+def _partial_area(pos: Array, neg: Array, max_fpr: float) -> float:
+    """The area up to a false positive rate, from 0.5 for chance to 1 (McClish 1989)."""
+    if not pos.sum() or not neg.sum():
+        return math.nan
+    tpr, fpr = (np.concatenate([[0.0], np.cumsum(v) / v.sum()]) for v in (pos, neg))
+    last = int(np.searchsorted(fpr, max_fpr, side="right"))
+    end = np.interp(max_fpr, fpr[last - 1 : last + 1], tpr[last - 1 : last + 1])
+    x, y = np.append(fpr[:last], max_fpr), np.append(tpr[:last], end)
+    area = np.diff(x) @ (y[1:] + y[:-1]) / 2
+    least = max_fpr**2 / 2
+    return float(0.5 + 0.5 * (area - least) / (max_fpr - least))
 
 
-def _rate(cumulated: Array, side: str) -> Array:
-    if cumulated[-1] > 0:
-        return np.asarray(cumulated / cumulated[-1])
-    warnings.warn(f"y_true has no {side} sample", UndefinedMetricWarning, stacklevel=3)
-    return np.full(len(cumulated), np.nan)
+def _pairs(true: Array, known: Array, scores: Array, average: str | None) -> float:
+    """The mean area over all pairs of classes that occur (Hand & Till 2001)."""
+    present = np.flatnonzero(np.isin(known, true))
+    areas, shares = [], []
+    for i, j in itertools.combinations(present.tolist(), 2):
+        rows = (true == known[i]) | (true == known[j])
+        first = true[rows] == known[i]
+        weight = np.ones(int(rows.sum()))
+        both = (
+            roc_area(*Steps.of(scores[rows, k]).sums(positive, weight))
+            for k, positive in ((i, first), (j, ~first))
+        )
+        areas.append(float(sum(both)) / 2)
+        shares.append(rows.mean())
+    return float(np.average(areas, weights=shares if average == "weighted" else None))
 
 
 def _labels(true: Array, labels: ArrayLike | None) -> Array:
@@ -298,7 +325,8 @@ def _labels(true: Array, labels: ArrayLike | None) -> Array:
     return known
 
 
-def _scores(y_score: ArrayLike) -> Array:
+def read_scores(y_score: ArrayLike) -> Array:
+    """Checked scores as (N, K) floats, (N,) as one column."""
     s = as_array("y_score", y_score)
     if s.ndim == 1:
         s = s[:, None]

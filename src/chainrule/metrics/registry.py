@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 from chainrule.array.errors import DataError, NonFiniteError, ShapeError, nearest
 from chainrule.metrics import classification, regression
 from chainrule.metrics._input import as_array, as_labels, as_weight
-from chainrule.metrics.regression import R2, MeanAbsoluteError, MeanSquaredError
 from chainrule.metrics.streaming import (
     F1,
     Accuracy,
@@ -24,6 +23,7 @@ from chainrule.metrics.streaming import (
     Recall,
     Streaming,
 )
+from chainrule.metrics.streaming_regression import R2, MeanAbsoluteError, MeanSquaredError
 
 __all__ = ["CollectedMetric", "OutputMetric", "TrainingMetric", "get"]
 

@@ -1,10 +1,11 @@
 """Metrics fed batch by batch: update, compute, merge, reset.
 
-Each object keeps sums, never samples, and its result over any split into batches is that of the
-function over all samples at once: equal to the last bit where weights are integers (or absent) and
-values are labels, and up to the rounding of a float64 sum otherwise. Objects that saw different
-parts of the data (other processes, other files) join by ``merge``. A batch whose weights are all
-zero is allowed; a result needs some weight.
+Each object keeps sums, never samples (:class:`ROCAUC` and :class:`AveragePrecision` excepted), and
+the sums are not rounded: any split into batches, in any order, merged in any way, gives the same
+bits. They are those of the function over all samples at once for scores that come from counts, and
+equal up to the rounding of the function's own float64 sum for means of numbers. Objects that saw
+different parts of the data (other processes, other files) join by ``merge``. A batch whose weights
+are all zero is allowed; a result needs some weight. A batch that is refused changes nothing.
 
 >>> recall = Recall()
 >>> recall.update([0, 1], [0, 1])
@@ -23,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chainrule.array.errors import DataError, ShapeError
 from chainrule.metrics._counts import Counts, averaged, chosen, confusion, normalized
+from chainrule.metrics._exact import join, quotient, tally, units
 from chainrule.metrics._input import (
     as_array,
     as_label_list,
@@ -94,8 +96,9 @@ class Mean:
     0.9
     """
 
-    _sum: Any
-    _weight: Any
+    _sum: Array
+    _odd: Array
+    _weight: Array
     _shape: tuple[int, ...] | None
 
     def __init__(self) -> None:
@@ -112,32 +115,49 @@ class Mean:
                 sample_weight = np.atleast_1d(np.asarray(sample_weight))
         if self._shape not in (None, v.shape[1:]):
             raise ShapeError(f"values: expected (N, …) with … = {self._shape}, got {v.shape}")
-        self._shape = v.shape[1:]
         w = as_weight(sample_weight, len(v), all_zero=True)
         used = w > 0  # 0·NaN of a masked value is not part of the mean
-        self._sum = self._sum + np.tensordot(w[used], v[used], 1)
-        self._weight = self._weight + w.sum()
+        columns = int(np.prod(v.shape[1:]))
+        w, flat = w[used], v[used].reshape(int(used.sum()), columns)
+        if w.dtype.kind == "i" and v.dtype.kind == "b":
+            total, odd = np.asarray(w @ flat), np.zeros(columns)
+        else:
+            terms = w[:, None] * flat.astype(np.float64)
+            finite = np.isfinite(terms)
+            at = np.broadcast_to(np.arange(columns), terms.shape)[finite]
+            total = tally(at, terms[finite], columns)
+            odd = np.where(finite, 0.0, terms).sum(axis=0)
+        self._add(v.shape[1:], total, odd, tally(np.zeros(len(w), np.int64), w, 1))
 
     def compute(self) -> Any:
         """The mean of everything added since the start or the last ``reset``."""
         need_weight(self._weight)
-        mean = self._sum / self._weight
-        return mean if np.ndim(mean) else float(mean)
+        above, below = units(self._sum), int(units(self._weight)[0])
+        mean = np.array([quotient(int(v), below) for v in above]) + self._odd
+        return mean.reshape(self._shape) if self._shape else float(mean[0])
 
     def merge(self, other: Mean) -> Self:
         """Add all that ``other`` has seen; returns self."""
-        if None not in (self._shape, other._shape) and self._shape != other._shape:
+        if other._shape is None:
+            return self
+        if self._shape not in (None, other._shape):
             raise ShapeError(f"cannot merge means of shapes {self._shape} and {other._shape}")
-        self._shape = other._shape if self._shape is None else self._shape
-        self._sum = self._sum + other._sum
-        self._weight = self._weight + other._weight
+        self._add(other._shape, other._sum, other._odd, other._weight)
         return self
+
+    def _add(self, shape: tuple[int, ...], total: Array, odd: Array, weight: Array) -> None:
+        if self._shape is None:
+            self._sum, self._odd = np.zeros(len(total), np.int64), np.zeros(len(total))
+        self._shape = shape
+        self._sum = join(self._sum, total)
+        with np.errstate(invalid="ignore"):  # inf - inf
+            self._odd = self._odd + odd
+        self._weight = join(self._weight, weight)
 
     def reset(self) -> None:
         """Forget everything added."""
-        self._sum = 0
-        self._weight = 0
-        self._shape = None
+        self._sum, self._odd, self._shape = np.zeros(1, np.int64), np.zeros(1), None
+        self._weight = np.zeros(1, np.int64)
 
     def __repr__(self) -> str:
         return "Mean()"
@@ -319,7 +339,8 @@ class ConfusionMatrix(Streaming):
             union = np.union1d(self.seen, labels)
         else:
             union = self.seen
-        self._matrix = _grown(self._matrix, self.seen, union) + _grown(matrix, labels, union)
+        old, new = (_grown(self._matrix, self.seen, union), _grown(matrix, labels, union))
+        self._matrix = join(old, new)
         self.seen = union
 
     def __repr__(self) -> str:
