@@ -33,6 +33,15 @@ def test_axes(axis, ndim, axes):
     assert axes_of(axis, ndim) == axes
 
 
+def test_there_is_no_largest_of_nothing():
+    def text(xp, x):
+        return xp.max(x, axis=0, keepdims=True)
+
+    with pytest.raises(ShapeError, match=r"no largest entry along an axis of length 0"):
+        ops(text, ((0, 3), F32))
+    assert ops(text, ((3, 0), F32)) == ["max"]
+
+
 def test_what_does_nothing_at_these_shapes_is_gone():
     def text(xp, x, y):
         return xp.sum_to(x, y) + xp.broadcast_to(xp.stop_gradient(y), x)

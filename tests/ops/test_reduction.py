@@ -9,6 +9,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import ops
+from chainrule.array.errors import ShapeError
 
 RNG = np.random.default_rng(0)
 CUBE = RNG.standard_normal((2, 3, 4))
@@ -70,6 +71,50 @@ def test_norm(order, axis):
     )
     np.testing.assert_allclose(ops.norm(CUBE, order, axis), wanted, rtol=1e-13)
     cr.check_gradients(lambda x: ops.norm(x, order, axis), CUBE)
+
+
+@pytest.mark.parametrize("order", [0, 0.5, -1, -2.5, -math.inf])
+def test_norms_that_are_none(torch, order):
+    """Below 1, as in torch: entries of 0 get no gradient."""
+    x = CUBE.copy()
+    x[0, 0, 0] = 0.0
+    u = torch.tensor(x, requires_grad=True)
+    for axis in (None, 0, (1, 2)):
+        wanted = torch.linalg.vector_norm(u, order, axis)
+        np.testing.assert_allclose(ops.norm(x, order, axis), wanted.detach().numpy(), rtol=1e-13)
+        if order != -math.inf:  # there 0 is a kink
+            g = torch.autograd.grad(wanted.sum(), u, materialize_grads=True)[0]
+            ours = grad(lambda t: ops.norm(t, order, axis).sum(), x)  # noqa: B023
+            np.testing.assert_allclose(ours, g.numpy(), rtol=1e-12)
+    cr.check_gradients(lambda t: ops.norm(t, order, 1), CUBE)
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "max", "min", "var", "std", "norm", "logsumexp"])
+def test_axis_0_of_a_number(name):
+    """As in NumPy and torch; the gradient has no axis, too."""
+    f = getattr(ops, name)
+    for axis in (0, -1, (0,)):
+        for keepdims in (False, True):
+            x = cr.tensor(np.float64(3.0), requires_grad=True)
+            y = f(x, axis=axis, keepdims=keepdims)
+            assert y.shape == cr.autograd.grad(y, x).shape == ()
+    with pytest.raises(ShapeError, match=r"there is no axis 1 in an array of 0 axes"):
+        f(np.float64(3.0), axis=1)
+
+
+@pytest.mark.parametrize("name", ["max", "min"])
+def test_there_is_no_largest_of_nothing(name, executor):
+    for axis in (None, 1, (0, 1)):
+        with pytest.raises(ValueError, match=r"no largest|no identity"):
+            getattr(ops, name)(np.zeros((5, 0, 5)), axis=axis)
+    assert getattr(ops, name)(np.zeros((5, 0, 5)), axis=0).shape == (0, 5)
+
+
+def test_argsort_descending_keeps_the_order_of_equal_entries(torch):
+    x = np.array([[2.0, 1.0, 2.0, np.nan, 1.0], [0.0, 0.0, -1.0, 5.0, 5.0]])
+    for descending in (False, True):
+        wanted = torch.argsort(torch.tensor(x), dim=1, descending=descending, stable=True)
+        np.testing.assert_array_equal(ops.argsort(x, 1, descending), wanted.numpy())
 
 
 def test_norm_at_zero_has_gradient_zero():

@@ -138,6 +138,41 @@ def test_sort_and_topk(torch, axis):
         ops.topk(t, 9, axis=axis)
 
 
+def test_the_smallest_and_descending(torch):
+    t, u = cr.tensor(CUBE), torch.tensor(CUBE)
+    values, places = ops.topk(t, 2, axis=1, largest=False)
+    tv, tp = torch.topk(u, 2, dim=1, largest=False)
+    np.testing.assert_array_equal(values.numpy(), tv.numpy())
+    np.testing.assert_array_equal(places, tp.numpy())
+    wanted = torch.sort(u, dim=0, descending=True).values.numpy()
+    np.testing.assert_array_equal(ops.sort(t, 0, descending=True).numpy(), wanted)
+    cr.check_gradients(lambda x: ops.sort(x, 0, descending=True) ** 2, CUBE)
+    np.testing.assert_array_equal(ops.topk(np.array([1.0, 3.0, 3.0, 0.0]), 2)[1], [1, 2])
+
+
+def test_several_axes_roll():
+    def rolled(x):
+        return ops.roll(x, (1, -2), (0, 2))
+
+    np.testing.assert_array_equal(rolled(CUBE), np.roll(CUBE, (1, -2), (0, 2)))
+    cr.check_gradients(lambda x: rolled(x) * x, CUBE)
+    with pytest.raises(ShapeError, match=r"2 shifts for 1 axes"):
+        ops.roll(CUBE, (1, 2), 0)
+
+
+def test_take_along_axis_broadcasts():
+    """In the gradient, too."""
+    index = np.array([[1, 0]])
+    np.testing.assert_array_equal(
+        ops.take_along_axis(X, index, 1), np.take_along_axis(X, np.repeat(index, len(X), 0), 1)
+    )
+    cr.check_gradients(lambda x: ops.take_along_axis(x, index, 1) ** 2, X)
+    many = np.array([[0, 3], [3, 3], [1, 0], [2, 2]])
+    cr.check_gradients(lambda x: ops.take_along_axis(x, many, 1) ** 2, X[:1])
+    with pytest.raises(ShapeError, match=r"x has shape \(3, 4\), the index \(2,\)"):
+        ops.take_along_axis(X, many[0], 1)
+
+
 def test_several_arrays():
     a, b, c = X, X[:, :1] * 2, X[:, 1:3]
     joined = ops.concatenate([a, cr.tensor(b), c], axis=1)
@@ -172,6 +207,9 @@ def test_messages():
     ):
         with pytest.raises(ShapeError, match=r"there is no axis -?. in an array of 2 axes"):
             call()
+    for triangle in (ops.tril, ops.triu):
+        with pytest.raises(ShapeError, match=r"two axes of a matrix, got shape \(4,\)"):
+            triangle(t[0])
     with pytest.raises(ShapeError, match=r"names each of them once, got \(0, 0\)"):
         ops.permute_dims(t, (0, 0))
     with pytest.raises(ValueError, match=r"reshape"):

@@ -208,6 +208,8 @@ class _Lowering:
             return x
         axes = axes_of(axis, len(shape))
         target = tuple(1 if i in axes else n for i, n in enumerate(shape)) if keepdims else ()
+        if op == "max" and not _size(shape) and _size(target):  # as NumPy; a loop would give -inf
+            raise ShapeError(f"there is no largest entry along an axis of length 0: shape {shape}")
         dtype = self.kind(x)
         if op == "sum" and not is_float(dtype):  # booleans are counted, small integers widened
             dtype = np.add.reduce(np.empty(0, dtype)).dtype

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import string
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,16 @@ from chainrule.array.errors import ShapeError
 from chainrule.array.namespace import NUMPY
 from chainrule.autograd.tape import Op, apply
 from chainrule.ops import elementwise as e
-from chainrule.ops.shape import _data, _one_dtype, _shape, astype, matrix_transpose, reshape
+from chainrule.ops.shape import (
+    _data,
+    _one_dtype,
+    _shape,
+    astype,
+    getitem,
+    matrix_transpose,
+    permute_dims,
+    reshape,
+)
 
 __all__ = ["einsum", "matmul"]
 
@@ -26,6 +36,9 @@ class _Matmul(Op):
 
     def forward(self, xp: Any, a: Any, b: Any, shapes: Any) -> Any:
         return (NUMPY.matmul(a, b),), ()
+
+    def common(self, attrs: dict[str, Any]) -> Any:
+        return (1,) if len(attrs["shapes"][1]) <= 2 else ()
 
     def vjp(
         self,
@@ -159,8 +172,14 @@ class _Einsum(Op):
             known = set(out).union(*(t for t, _ in rest))
             # letters summed away in the forward product come back by broadcasting
             reachable = "".join(c for c in terms[k] if c in known)
-            spec = ",".join([out, *(t for t, _ in rest)]) + "->" + reachable
-            g = einsum(spec, cotangents[0], *(x for _, x in rest))
+            if not rest and reachable == out != terms[k]:  # a sum
+                g = cotangents[0]
+            elif rest and not out:  # a factor
+                spec = ",".join(t for t, _ in rest) + "->" + reachable
+                g = einsum(spec, *(x for _, x in rest)) * cotangents[0]
+            else:
+                spec = ",".join([out, *(t for t, _ in rest)]) + "->" + reachable
+                g = einsum(spec, cotangents[0], *(x for _, x in rest))
             for axis, c in enumerate(terms[k]):
                 if c not in known:
                     g = e.expand_dims(g, axis=axis)
@@ -174,34 +193,37 @@ _einsum = _Einsum()
 def einsum(spec: str, *arrays: Any) -> Any:
     """Einstein summation: ``einsum("bi,oi->bo", x, w)``.
 
-    Letters only, with an explicit or implied output; no ellipsis and no letter twice in one
-    operand.
+    As in NumPy: the output may be left out, ``...`` stands for axes that broadcast, and a letter
+    twice in one operand takes its diagonal.
 
     Raises:
-        ValueError: for a specification outside this.
+        ValueError: for a specification that names what is not there.
+        ShapeError: for axes of one letter with two lengths.
 
     >>> einsum("ij,jk->ik", np.eye(2), np.ones((2, 3))).shape
     (2, 3)
+    >>> float(einsum("ii->", np.eye(3)))  # the trace
+    3.0
     """
     spec = spec.replace(" ", "")
-    if "." in spec:
-        raise ValueError("einsum: write every axis as a letter; '...' is not supported")
     left, arrow, out = spec.partition("->")
     terms = left.split(",")
-    if not arrow:
-        letters = left.replace(",", "")
-        out = "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
     if len(terms) != len(arrays):
         raise ValueError(f"einsum {spec!r} names {len(terms)} operands, {len(arrays)} were given")
-    for t in [*terms, out]:
-        if len(set(t)) != len(t):
-            raise ValueError(f"einsum: a letter stands twice in {t!r}; take the diagonal first")
-    for c in out:
-        if c not in left:
-            raise ValueError(f"einsum {spec!r}: the output letter {c!r} is in no operand")
     xs = [_data(a) for a in arrays]
+    if not arrow:
+        letters = left.replace(",", "").replace("...", "")
+        out = "..." * ("..." in left)
+        out += "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+    if "." in spec:
+        terms, out, xs = _without_ellipsis(spec, terms, out, xs)
+    if len(set(out)) != len(out):
+        raise ValueError(f"einsum {spec!r}: a letter stands twice in the output {out!r}")
+    for c in out:
+        if c not in "".join(terms):
+            raise ValueError(f"einsum {spec!r}: the output letter {c!r} is in no operand")
     lengths: dict[str, int] = {}
-    for t, x in zip(terms, xs, strict=True):
+    for k, (t, x) in enumerate(zip(terms, xs, strict=True)):
         if len(t) == len(_shape(x)):
             for c, n in zip(t, _shape(x), strict=True):
                 if lengths.setdefault(c, n) != n:
@@ -210,7 +232,46 @@ def einsum(spec: str, *arrays: Any) -> Any:
             raise ShapeError(
                 f"einsum {spec!r}: {t!r} names {len(t)} axes, its operand has shape {_shape(x)}"
             )
+        if len(set(t)) != len(t):
+            terms[k], xs[k] = _diagonals(t, x)
     xs = _one_dtype(xs)
     return apply(
         _einsum, *xs, spec=f"{','.join(terms)}->{out}", shapes=tuple(_shape(x) for x in xs)
     )[0]
+
+
+def _without_ellipsis(
+    spec: str, terms: list[str], out: str, xs: list[Any]
+) -> tuple[list[str], str, list[Any]]:
+    """Letters for the axes that ``...`` stands for; where they broadcast, x is repeated."""
+    rest = [len(_shape(x)) - len(t.replace("...", "")) for t, x in zip(terms, xs, strict=True)]
+    for text, more in zip([*terms, out], [*rest, 0], strict=True):
+        if text.count(".") != 3 * text.count("...") or text.count("...") > 1 or more < 0:
+            raise ValueError(f"einsum {spec!r}: {text!r} has no place for its axes")
+    free = [c for c in string.ascii_letters if c not in spec]
+    names = "".join(free[: max([0, *(n for t, n in zip(terms, rest, strict=True) if "." in t)])])
+    at = [t.find("...") for t in terms]
+    middle = [_shape(x)[a : a + n] if a >= 0 else () for a, n, x in zip(at, rest, xs, strict=True)]
+    common = np.broadcast_shapes(*middle)
+    for k, (a, own) in enumerate(zip(at, middle, strict=True)):
+        wanted = common[len(common) - len(own) :]
+        if own != wanted:
+            shape = _shape(xs[k])
+            xs[k] = e.broadcast_to(xs[k], (*shape[:a], *wanted, *shape[a + len(own) :]))
+    terms = [
+        t.replace("...", names[len(names) - n :] if n else "")
+        for t, n in zip(terms, rest, strict=True)
+    ]
+    return terms, out.replace("...", names), xs
+
+
+def _diagonals(term: str, x: Any) -> tuple[str, Any]:
+    """Where a letter stands twice, the entries with equal indices; their axis comes last."""
+    for c in sorted(set(term), key=term.index):
+        if term.count(c) > 1:
+            axes = [k for k, other in enumerate(term) if other == c]
+            order = [k for k in range(len(term)) if k not in axes] + axes
+            every = np.arange(_shape(x)[axes[0]])
+            x = getitem(permute_dims(x, order), (..., *(every,) * len(axes)))
+            term = term.replace(c, "") + c
+    return term, x

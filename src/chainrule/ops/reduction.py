@@ -3,12 +3,14 @@ gathers."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from chainrule.array.errors import ShapeError
 from chainrule.autograd.tape import Variable
-from chainrule.ops.formula import formula
+from chainrule.ops.formula import Formula, P, formula
 
 __all__ = [
     "all", "amax", "amin", "any", "argmax", "argmin", "argsort", "logsumexp", "max", "mean",
@@ -16,7 +18,23 @@ __all__ = [
 ]  # fmt: skip
 
 
-@formula
+class _Reduction(Formula[P]):
+    """A formula over axes. A single number may be reduced over axis 0, too, as in NumPy and
+    torch."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        shape = getattr(args[0] if args else kwargs.get("x"), "shape", None)
+        if type(shape) is tuple and not shape and len(args) + len(kwargs) > 1:
+            inputs, attrs = self.bind(*args, **kwargs)
+            axis = attrs.pop("axis")
+            for a in axis if isinstance(axis, tuple) else () if axis is None else (axis,):
+                if a not in (0, -1):
+                    raise ShapeError(f"{self.name}: there is no axis {a} in an array of 0 axes")
+            return super().__call__(**inputs, **attrs)
+        return super().__call__(*args, **kwargs)
+
+
+@_Reduction
 def sum(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The sum over `axis` (an int, a tuple, or None for all).
 
@@ -27,7 +45,7 @@ def sum(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return xp.sum(x, axis=axis, keepdims=keepdims)
 
 
-@formula
+@_Reduction
 def mean(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The mean over `axis` (an int, a tuple, or None for all).
 
@@ -39,7 +57,7 @@ def mean(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return xp.mean(x, axis=axis, keepdims=keepdims)
 
 
-@formula
+@_Reduction
 def max(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The largest over `axis`, NaN if there is one; ties share the gradient equally.
 
@@ -53,7 +71,7 @@ def max(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return xp.max(x, axis=axis, keepdims=keepdims)
 
 
-@formula
+@_Reduction
 def min(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The smallest over `axis`, NaN if there is one; ties share the gradient equally.
 
@@ -68,7 +86,7 @@ def min(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 amax, amin = max, min
 
 
-@formula
+@_Reduction
 def var(xp: Any, x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Any:
     """The variance ``Σ (x - mean)² / (n - correction)``; correction 0 as in NumPy (1: unbiased).
 
@@ -87,7 +105,7 @@ def var(xp: Any, x: Any, axis: Any = None, keepdims: bool = False, correction: f
     return total / (count - correction)
 
 
-@formula
+@_Reduction
 def std(xp: Any, x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Any:
     """The standard deviation, the root of `var`; its derivative at 0 is taken as 0.
 
@@ -123,22 +141,41 @@ def logsumexp(xp: Any, x: Any, axis: Any = -1, keepdims: bool = False) -> Any:
     return xp.sum(total) if axis is None else xp.squeeze(total, axis=axis)
 
 
-@formula
+@_Reduction
 def norm(xp: Any, x: Any, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Any:
     """The vector norm ``(Σ |x|^ord)^(1/ord)`` over `axis`; its derivative at 0 is taken as 0.
 
-    `ord` 1, 2 or any positive number; ``float("inf")`` is the largest magnitude.
+    `ord` is any number, as in torch: ``inf`` is the largest magnitude, ``-inf`` the smallest, 0
+    counts what is not 0. Only 1 and above are norms proper. Below 1 an entry of 0 gets no gradient.
 
     >>> import numpy as np
-    >>> float(norm(np.array([3.0, 4.0])))
-    5.0
+    >>> import chainrule as cr
+    >>> x = np.array([3.0, -4.0])
+    >>> [float(cr.ops.norm(x, ord=p)) for p in (2, 1, np.inf, -np.inf, 0)]
+    [5.0, 7.0, 4.0, 3.0, 2.0]
     """
     if ord == float("inf"):
         return xp.max(xp.abs(x), axis=axis, keepdims=keepdims)
+    if ord == float("-inf"):
+        return -xp.max(-xp.abs(x), axis=axis, keepdims=keepdims)
     if ord == 1:
         return xp.sum(xp.abs(x), axis=axis, keepdims=keepdims)
-    powers = x * x if ord == 2 else xp.pow(xp.abs(x), ord)
+    if ord == 0:
+        return xp.sum(
+            xp.where(xp.equal(x, 0.0), 0.0, xp.ones_like(x)), axis=axis, keepdims=keepdims
+        )
+    if ord == 2:
+        powers = x * x
+    elif ord > 1:
+        powers = xp.pow(xp.abs(x), ord)
+    else:  # the slope at 0 is infinite
+        zero = xp.equal(x, 0.0)
+        powers = xp.where(zero, xp.abs(x), xp.pow(xp.where(zero, 1.0, xp.abs(x)), ord))
+        if ord < 0:
+            powers = xp.where(zero, math.inf, powers)
     total = xp.sum(powers, axis=axis, keepdims=keepdims)
+    if ord < 0:
+        return xp.pow(total, 1 / ord)
     zero = xp.equal(total, 0.0)
     safe = xp.where(zero, 1.0, total)
     root = xp.sqrt(safe) if ord == 2 else xp.pow(safe, 1 / ord)
@@ -175,16 +212,24 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     return np.argmin(_raw(x), axis=axis, keepdims=keepdims)
 
 
-def argsort(x: Any, axis: int = -1) -> Any:
-    """The indices that sort x, a plain integer array off the tape; equal entries keep their
-    order.
+def argsort(x: Any, axis: int = -1, descending: bool = False) -> Any:
+    """The indices that sort x, a plain integer array off the tape; equal entries keep their order.
+
+    NaN counts as the largest.
 
     >>> import numpy as np
     >>> import chainrule as cr
     >>> cr.ops.argsort(np.array([3.0, 1.0, 2.0]))
     array([1, 2, 0])
+    >>> cr.ops.argsort(np.array([3.0, 1.0, 3.0]), descending=True)
+    array([0, 2, 1])
     """
-    return np.argsort(_raw(x), axis=axis, kind="stable")
+    x = _raw(x)
+    if not descending:
+        return np.argsort(x, axis=axis, kind="stable")
+    # backwards twice, so that equal entries keep their order
+    order = np.argsort(np.flip(x, axis), axis=axis, kind="stable")
+    return np.flip(x.shape[axis] - 1 - order, axis)
 
 
 def any(x: Any, axis: Any = None, keepdims: bool = False) -> Any:

@@ -370,19 +370,25 @@ def flip(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
 _roll: _Linear = _Linear(
     "roll",
     lambda x, shift, axis: np.roll(x, shift, axis),
-    lambda g, shift, axis: apply(_roll, g, shift=-shift, axis=axis)[0],
+    lambda g, shift, axis: apply(_roll, g, shift=tuple(-s for s in shift), axis=axis)[0],
 )
 
 
-def roll(x: Any, shift: int, axis: int = 0) -> Any:
+def roll(x: Any, shift: int | tuple[int, ...], axis: int | tuple[int, ...] = 0) -> Any:
     """x moved round by `shift` places along `axis`; what leaves one end comes in at the other.
+
+    Tuples of one length roll several axes.
 
     >>> import numpy as np
     >>> import chainrule as cr
     >>> cr.ops.roll(np.array([1.0, 2.0, 3.0]), 1)
     array([3., 1., 2.])
     """
-    return apply(_roll, _data(x), shift=shift, axis=axis)[0]
+    shifts = shift if isinstance(shift, tuple) else (shift,)
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    if len(shifts) != len(axes):
+        raise ShapeError(f"roll: {len(shifts)} shifts for {len(axes)} axes; give one for each")
+    return apply(_roll, _data(x), shift=shifts, axis=axes)[0]
 
 
 _cumsum: _Linear = _Linear(
@@ -427,30 +433,57 @@ _scatter_along: _Linear = _Linear(
 
 
 def take_along_axis(x: Any, index: Any, axis: int) -> Any:
-    """NumPy's take_along_axis: one index per place, along `axis`.
+    """NumPy's take_along_axis: one index per place, along `axis`; the other axes broadcast.
+
+    Raises:
+        ShapeError: for an index with another number of axes.
 
     >>> take_along_axis(np.array([[1.0, 2.0, 3.0]]), np.array([[2]]), 1)
     array([[3.]])
     """
     x = _data(x)
     index = index._data if isinstance(index, Variable) else as_array(index)
-    axis = _axis(axis, len(_shape(x)))
+    n = len(_shape(x))
+    axis = _axis(axis, n)
+    if len(index.shape) != n:
+        raise ShapeError(
+            f"take_along_axis: x has shape {_shape(x)}, the index {index.shape}; they need the "
+            "same number of axes"
+        )
+    own, wanted = list(_shape(x)), list(index.shape)
+    own[axis] = wanted[axis] = 1
+    if own != wanted:
+        common = list(np.broadcast_shapes(tuple(own), tuple(wanted)))
+        whole = [*common[:axis], _shape(x)[axis], *common[axis + 1 :]]
+        if _shape(x) != tuple(whole):
+            x = e.broadcast_to(x, tuple(whole))
+        index = np.broadcast_to(index, (*common[:axis], index.shape[axis], *common[axis + 1 :]))
     return apply(_take_along, x, index=index, axis=axis, before=_shape(x))[0]
 
 
-def sort(x: Any, axis: int = -1) -> Any:
+def sort(x: Any, axis: int = -1, descending: bool = False) -> Any:
     """x in ascending order along `axis`; the gradient goes back to where each value came from.
+
+    Arguments:
+        descending: the largest first. NaN counts as the largest; equal entries keep their order.
 
     >>> import numpy as np
     >>> import chainrule as cr
     >>> cr.ops.sort(np.array([3.0, 1.0, 2.0]))
     array([1., 2., 3.])
     """
-    return take_along_axis(x, argsort(x, axis), axis)
+    return take_along_axis(x, argsort(x, axis, descending), axis)
 
 
-def topk(x: Any, k: int, axis: int = -1) -> tuple[Any, Any]:
+def topk(x: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Any, Any]:
     """The k largest values along `axis`, largest first, and their indices.
+
+    Arguments:
+        largest: False for the k smallest, smallest first. NaN counts as the largest; of equal
+            entries the first are taken.
+
+    Raises:
+        ShapeError: if there are not as many as k.
 
     >>> values, where = topk(np.array([1.0, 5.0, 3.0]), 2)
     >>> values, where
@@ -460,7 +493,7 @@ def topk(x: Any, k: int, axis: int = -1) -> tuple[Any, Any]:
     n = _shape(x)[axis]
     if not 0 <= k <= n:
         raise ShapeError(f"topk: k = {k} of axis {axis} with length {n}")
-    order = np.flip(argsort(x, axis), axis).take(range(k), axis=axis)
+    order = argsort(x, axis, descending=largest)[(*(slice(None),) * axis, slice(k))]
     return take_along_axis(x, order, axis), order
 
 
@@ -480,17 +513,23 @@ def repeat(x: Any, repeats: int, axis: int) -> Any:
 def tril(x: Any, k: int = 0) -> Any:
     """The lower triangle of the last two axes, zero elsewhere; `k` moves the diagonal up.
 
+    Raises:
+        ShapeError: for an x with fewer than two axes.
+
     >>> import numpy as np
     >>> import chainrule as cr
     >>> cr.ops.tril(np.ones((2, 2)))
     array([[1., 0.],
            [1., 1.]])
     """
-    return e.where(np.tril(np.ones(_shape(x)[-2:], bool), k), x, 0.0)
+    return e.where(np.tril(_matrix("tril", x), k), x, 0.0)
 
 
 def triu(x: Any, k: int = 0) -> Any:
     """The upper triangle of the last two axes, zero elsewhere; `k` moves the diagonal up.
+
+    Raises:
+        ShapeError: for an x with fewer than two axes.
 
     >>> import numpy as np
     >>> import chainrule as cr
@@ -498,4 +537,11 @@ def triu(x: Any, k: int = 0) -> Any:
     array([[1., 1.],
            [0., 1.]])
     """
-    return e.where(np.triu(np.ones(_shape(x)[-2:], bool), k), x, 0.0)
+    return e.where(np.triu(_matrix("triu", x), k), x, 0.0)
+
+
+def _matrix(name: str, x: Any) -> Any:
+    """True in the shape of the matrices in x."""
+    if len(_shape(x)) < 2:
+        raise ShapeError(f"{name} needs the two axes of a matrix, got shape {_shape(x)}")
+    return np.ones(_shape(x)[-2:], np.bool_)
