@@ -75,6 +75,9 @@ class FileFormatError(ValueError):
 class StaleGraphError(RuntimeError):
     """A backward pass met a graph that is freed, or parameters changed since the forward pass.
 
+    All error signals come before any update (ledger B-05): through a matrix that has moved they
+    would be wrong, so the tape refuses.
+
     >>> import chainrule as cr
     >>> x = cr.tensor([3.0], requires_grad=True)
     >>> loss = (x * x).sum()

@@ -98,7 +98,8 @@ class _Numbered(Module):
 
 
 class Sequential(_Numbered):
-    """Layers one after the other: ``y = f_n(… f_2(f_1(x)))``.
+    """Layers one after the other: ``y = f_n(… f_2(f_1(x)))``. Ledger F-03, F-07 to F-09 (erratum
+    E000-03).
 
     Arguments:
         layers: modules; or one dict of them, whose keys become their names.

@@ -252,7 +252,8 @@ def sigmoid(xp: Any, x: Any) -> Any:
     """The logistic function ``σ(x) = 1 / (1 + e^-x)``; its derivative is ``σ(x) σ(-x)``. Ledger
     A-02.
 
-    Written so that neither tail cancels (errata E000-08, E003-04).
+    Written so that neither tail cancels (errata E000-08, E003-04). Values lie in (0, 1), slopes in
+    (0, ¼] (A-19); its Jacobian is diagonal (A-21).
 
     >>> import numpy as np
     >>> import chainrule as cr

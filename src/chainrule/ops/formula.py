@@ -519,6 +519,9 @@ def _find(name: str) -> Formula[Any]:
 def formula(text: Callable[Concatenate[Any, P], Any]) -> Formula[P]:
     """Make a function of arrays and tensors from one line of mathematics.
 
+    Its backward step multiplies its own slope with what comes from above: ``∂𝓛/∂z = ∂𝓛/∂a ⊙ f'(z)``
+    for an element-wise text, ``Jᵀ ∂𝓛/∂a`` for any (ledger A-20; erratum E000-17).
+
     Arguments:
         text: a pure function whose first argument is the namespace `xp` (see
             `chainrule.array.primitives` for what it knows). Arguments without a default are arrays,

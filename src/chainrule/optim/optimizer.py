@@ -97,6 +97,9 @@ class Optimizer:
             time and hold from the next step on.
         defaults: the options as given.
 
+    What a rule keeps for each parameter (ledger O-18) begins as zeros and is named as in torch: see
+    `Rule` and `state_dict`.
+
     Parameters are gathered into one vector per group and dtype (`Flat`), and the update is one
     kernel over each vector. As in PyTorch, a parameter whose gradient is None is skipped: value,
     state and step count stay. A frozen one (``requires_grad`` False) is skipped even if a gradient

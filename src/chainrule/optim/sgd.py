@@ -48,7 +48,10 @@ RULES = {
 
 
 class SGD(Optimizer):
-    r"""Gradient descent on batches, optionally with momentum (rows O-02, O-04, O-05, O-16, R-02).
+    r"""Gradient descent on batches, optionally with momentum.
+
+    Ledger O-01, O-02, O-04, O-05, O-16, R-02; plain, it is the update of backpropagation, of
+    weights and biases alike: B-04, B-11, B-14 and B-20 (erratum E003-09).
 
     With :math:`g_t` the gradient at :math:`p_t`, plus ``weight_decay`` · :math:`p_t`::
 
