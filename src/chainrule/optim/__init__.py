@@ -22,6 +22,7 @@ from chainrule.optim.adagrad import Adagrad
 from chainrule.optim.adam import Adam, AdamW
 from chainrule.optim.adamax import Adamax
 from chainrule.optim.asgd import ASGD
+from chainrule.optim.averaging import ExponentialMovingAverage, StochasticWeightAveraging
 from chainrule.optim.clip import clip_grad_norm, clip_grad_value
 from chainrule.optim.momentum import Momentum
 from chainrule.optim.nadam import NAdam
@@ -40,6 +41,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "ExponentialMovingAverage",
     "Momentum",
     "NAdam",
     "Optimizer",
@@ -47,6 +49,7 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "Rule",
+    "StochasticWeightAveraging",
     "clip_grad_norm",
     "clip_grad_value",
     "get",
