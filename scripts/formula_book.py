@@ -1,0 +1,318 @@
+"""The formula book: a page of every formula, made from the registry when the site is built.
+
+A page has the docstring, the equation and the derivative as the traced program has them, the text
+as it stands in the source, a plot of the value and its derivatives, and what float32 makes of it on
+each executor. MkDocs calls this file (``hooks`` in mkdocs.yml); nothing it makes is kept.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import io
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))  # for the measure of rounding, which the tests use too
+
+from chainrule.compile import eager  # noqa: E402
+from chainrule.compile.expression import Program  # noqa: E402
+from chainrule.compile.kernel import Kernel  # noqa: E402
+from chainrule.compile.print_math import equations  # noqa: E402
+from chainrule.compile.trace import trace  # noqa: E402
+from chainrule.ops.formula import FORMULAS, Formula  # noqa: E402
+from tests_rounding import EPS, Analysis, pulled  # noqa: E402
+
+_X = np.linspace(-6, 6, 481)
+_CHECKED = 20_001  # numbers at which rounding is measured
+
+
+class Entry(NamedTuple):
+    """A formula of the book: what documents it, its text, and its program."""
+
+    family: str
+    name: str
+    documented: Any
+    text: Callable[..., Any]
+    program: Program
+    formula: Formula[Any] | None = None
+    outputs: tuple[str, ...] | None = None
+
+    @property
+    def path(self) -> str:
+        return f"formulas/{self.family.lower().replace(' ', '_')}/{self.name}"
+
+
+@cache
+def entries() -> tuple[Entry, ...]:
+    return (*_activations(), *_losses(), *_penalties(), *_optimizers())
+
+
+def _activations() -> Iterator[Entry]:
+    for name, f in sorted(FORMULAS.items()):
+        yield Entry("Activations", name, f, f.text, f.trace(), f)
+
+
+def _losses() -> Iterator[Entry]:
+    from chainrule.ops import loss
+
+    for name, f in sorted(loss.LOSSES.items()):
+        yield Entry("Losses", name, getattr(loss, name), f.text, f.trace(), f)
+
+
+def _penalties() -> Iterator[Entry]:
+    from chainrule.ops import regularization
+
+    for name in regularization.__all__:
+        f = getattr(regularization, name)
+        if isinstance(f, Formula):
+            yield Entry("Penalties", name, f, f.text, f.trace(), f)
+
+
+def _optimizers() -> Iterator[Entry]:
+    from chainrule.optim.registry import RULES
+
+    for name, rule in sorted(RULES.items()):
+        arguments = [*inspect.signature(rule.text).parameters][1:]
+        outputs = tuple(f"{a}_new" for a in ("p", *rule.states))
+        program = trace(rule.text, arguments, name)
+        yield Entry("Optimizers", name, rule.text, rule.text, program, None, outputs)
+
+
+# -- the parts of a page --------------------------------------------------------------------------
+
+
+def page(entry: Entry) -> str:
+    """The page in Markdown."""
+    parts = [f"# {entry.name}", _documentation(entry)]
+    shown = equations(entry.program, entry.outputs)
+    parts += ["## Equation", "As it is computed, guards included:", _math(shown), "## Text",
+              _code(entry.text)]  # fmt: skip
+    if entry.formula is not None:
+        parts += _derivative(entry.formula)
+        if _drawable(entry):
+            parts += ["## Plot", f"![{entry.name} and its derivatives]({entry.name}.svg)"]
+            parts += ["## Rounding", *_rounding(entry.formula)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _documentation(entry: Entry) -> str:
+    text = inspect.getdoc(entry.documented) or ""
+    lines: list[str] = []
+    for block in re.split(r"\n\s*\n", text):
+        if block.lstrip().startswith(">>>"):
+            lines.append(f"```pycon\n{textwrap.dedent(block)}\n```")
+        elif re.match(r"(Arguments|Args|Returns|Raises):", block):
+            head, _, rest = block.partition("\n")
+            lines.append(f"**{head}**\n\n{_items(textwrap.dedent(rest))}")
+        else:
+            lines.append(block)
+    return _linked(re.sub(r"(?<!`)``([^`]+)``(?!`)", r"`\1`", "\n\n".join(lines), flags=re.DOTALL))
+
+
+def _items(text: str) -> str:
+    """Arguments as a list: a line that is not indented begins the next."""
+    items: list[str] = []
+    for line in text.splitlines():
+        if line[:1].isspace() and items:
+            items[-1] += " " + line.strip()
+        else:
+            name, colon, rest = line.partition(":")
+            items.append(f"- `{name}`:{rest}" if colon else f"- {line}")
+    return "\n".join(items)
+
+
+def _linked(text: str) -> str:
+    """Row ids of the ledger and of the errata lead to their pages."""
+    text = re.sub(r"\b([A-Z]{1,2}-\d\d)\b", r"[\1](../../ledger.md)", text)
+    return re.sub(r"\b(E\d{3}-\d\d)\b", r"[\1](../../errata.md)", text)
+
+
+def _math(lines: list[str]) -> str:
+    return '<div class="equations">' + "".join(lines) + "</div>"
+
+
+def _code(text: Callable[..., Any]) -> str:
+    """The source without its docstring."""
+    source = textwrap.dedent(inspect.getsource(text))
+    (function,) = ast.parse(source).body
+    assert isinstance(function, ast.FunctionDef)
+    lines = source.splitlines()
+    first = function.body[0]
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and first.end_lineno:
+        del lines[first.lineno - 1 : first.end_lineno]
+    return "```python\n" + "\n".join(lines) + "\n```"
+
+
+def _derivative(f: Formula[Any]) -> list[str]:
+    wanted = tuple(name not in ("labels", "target", "keep") for name in f.arrays)
+    names = tuple(f"g_{name}" for name, w in zip(f.arrays, wanted, strict=True) if w)
+
+    def shown(compiled: Any) -> str:
+        derived, _ = compiled.derivative(wanted)
+        return _math(equations(derived.program, names))
+
+    parts = ["## Derivative", "With the cotangent g of the output, the vector-Jacobian product "
+             "that follows from the text:", shown(f.underived())]  # fmt: skip
+    if f.saves:
+        parts += [
+            f"In its place stands one that is better conditioned, from the {_saved(f.saves)}; "
+            "a test proves the two equal:", shown(f.compiled()), _code(f._vjp),
+        ]  # fmt: skip
+    return parts
+
+
+def _saved(saves: str) -> str:
+    return {"x": "input", "y": "output"}.get(saves, "input and the output")
+
+
+def _drawable(entry: Entry) -> bool:
+    """A function of one number."""
+    f = entry.formula
+    return f is not None and entry.family == "Activations" and len(f.arrays) == 1 and (
+        "axis" not in f.defaults
+    )  # fmt: skip
+
+
+def plot(f: Formula[Any]) -> bytes:
+    """Value, first and second derivative as SVG."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    from matplotlib.figure import Figure
+
+    import chainrule as cr
+
+    with np.errstate(all="ignore"), mpl.rc_context({"svg.hashsalt": f.name}):
+        lines = [f(_X)]
+        derivative = f
+        for _ in range(2):
+            derivative = _summed(derivative)
+            lines.append(derivative(cr.tensor(_X)).numpy())
+        figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+        axes = figure.subplots()
+        for y, label, style in zip(lines, ("value", "first derivative", "second derivative"),
+                                   ("-", "--", ":"), strict=True):  # fmt: skip
+            axes.plot(_X, y, style, label=label)
+        axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
+        axes.axvline(0, color="0.8", linewidth=0.8, zorder=0)
+        axes.set_xlabel("x")
+        axes.legend()
+        out = io.BytesIO()
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()
+
+
+def _summed(f: Any) -> Any:
+    import chainrule as cr
+
+    return cr.grad(lambda x: f(x).sum())
+
+
+def _rounding(f: Formula[Any]) -> list[str]:
+    """The largest error of each executor, in eps times the magnitude of the terms."""
+    x = np.linspace(-30, 30, _CHECKED).astype(np.float32)
+    programs = [("value", f.trace(), [x])]
+    g = np.ones_like(x)
+    programs.append(("derivative", pulled(f.trace(), [True]), [x, g]))
+    rows = []
+    for what, program, arrays in programs:
+        (found,) = Analysis(program, arrays, True).findings()
+        runs = (_native(program, arrays), Kernel(program)._numpy(_signature(arrays)))
+        cells = ["–" if run is None else f"{_ratio(run, arrays, found):.2f}" for run in runs]
+        rows.append(f"| {what} | {' | '.join(cells)} |")
+    return [
+        "The largest error in float32 at "
+        f"{_CHECKED:,} numbers from −30 to 30, in units of ε Σ|terms| (ε = 2⁻²³; at most 4, see "
+        "[exactness](../../exactness.md)):",
+        "\n".join(["| | C | NumPy |", "|---|--:|--:|", *rows]),
+    ]
+
+
+def _signature(arrays: list[Any]) -> tuple[Any, ...]:
+    return tuple((a.shape, a.dtype) for a in arrays)
+
+
+def _native(program: Program, arrays: list[Any]) -> Any:
+    return eager.native_plan(program, _signature(arrays), {}, False, False)
+
+
+def _ratio(run: Any, arrays: list[Any], found: Any) -> float:
+    with np.errstate(all="ignore"):
+        (y,) = (np.asarray(y) for y in run(*[a.copy() for a in arrays]))
+        y = np.broadcast_to(y, found.exact.shape).astype(np.float64)
+        ratio = np.abs(y - found.exact) / (EPS * found.terms)
+    ratio = np.where((y == found.exact) | found.crossing | found.beyond, 0.0, ratio)
+    return float(np.max(ratio))
+
+
+_CSS = """\
+.equations { overflow-x: auto; margin: 1em 0; }
+.equations math { font-size: 1.15em; margin: 0.5em 0; text-align: left; }
+.equations mtable.cases { border-left: 1.5px solid; padding-left: 0.5em; margin-left: 0.2em; }
+.equations mtable.cases mtd { text-align: left; padding: 0.15em 0.5em; }
+"""
+
+
+def _index() -> str:
+    lines = [
+        "# The formula book",
+        "Every formula of the library on a page: its equation and derivative as they are computed, "
+        "its text as it stands in the source, and what float32 makes of it.",
+    ]
+    for family in dict.fromkeys(e.family for e in entries()):
+        lines += [f"## {family}", "| formula | |\n|---|---|\n" + "\n".join(
+            f"| [{e.name}]({e.path.removeprefix('formulas/')}.md) | {_first(e)} |"
+            for e in entries() if e.family == family)]  # fmt: skip
+    return "\n\n".join(lines) + "\n"
+
+
+def _first(entry: Entry) -> str:
+    """The docstring's first sentence, fit for a cell."""
+    text = (inspect.getdoc(entry.documented) or "").split("\n\n")[0].replace("\n", " ")
+    sentence = re.split(r"(?<=[^.A-Z])\. (?=[A-Z])", text)[0].rstrip(".")
+    return re.sub(r"``([^`]+)``", r"`\1`", sentence).replace("|", "\\|")
+
+
+# -- what MkDocs calls ----------------------------------------------------------------------------
+
+
+def on_config(config: Any) -> Any:
+    """Put the book into the navigation."""
+    families = {e.family: [f"{x.path}.md" for x in entries() if x.family == e.family]
+                for e in entries()}  # fmt: skip
+    book = ["formulas/index.md", *({family: paths} for family, paths in families.items())]
+    config["nav"] = [{"Formulas": book} if item == "formulas" else item for item in config["nav"]]
+    return config
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add the pages, the plots and the style sheet."""
+    from mkdocs.structure.files import File
+
+    made: dict[str, str | bytes] = {"formulas/index.md": _index(), "formulas/book.css": _CSS}
+    for entry in entries():
+        made[f"{entry.path}.md"] = page(entry)
+        if entry.formula is not None and _drawable(entry):
+            made[f"{entry.path}.svg"] = plot(entry.formula)
+    for path, content in made.items():
+        files.append(File.generated(config, path, content=content))
+    return files
+
+
+_OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./([A-Za-z_./]+)\)")
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """What lies outside docs/ is named and not linked: the site does not hold it."""
+    if page.file.generated_by is not None:
+        return markdown
+    return _OUTSIDE.sub(r"\1 (`\2` in the repository)", markdown)
