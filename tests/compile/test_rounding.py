@@ -293,13 +293,15 @@ def test_the_tape(name):
     f = FORMULAS[name.partition(" in ")[0]]
     for case in cases(name):
         if case.order:
-            x, *cotangents = case.arrays
-            t = cr.tensor(x, requires_grad=True)
+            ts = [cr.tensor(a, requires_grad=True) for a in case.arrays[: len(f.arrays)]]
+            cotangents = iter(case.arrays[len(f.arrays) :])
             with np.errstate(all="ignore"):
-                y = f(t, **case.attrs)
-                for g in cotangents:
-                    (y,) = cr.autograd.grad(y, [t], g, create_graph=True)
-            assert ratios(y.detach().numpy(), *case.findings).max() <= BOUND, case.label
+                ys = [f(*ts, **case.attrs)]
+                for _ in range(case.order):
+                    gs = list(itertools.islice(cotangents, len(ys)))
+                    ys = cr.autograd.grad(ys, ts, gs, create_graph=True)
+            for y, found in zip(ys, case.findings, strict=True):
+                assert ratios(y.detach().numpy(), found).max() <= BOUND, case.label
 
 
 def ratios(y, found):

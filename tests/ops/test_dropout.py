@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -95,3 +97,158 @@ def test_a_rate_that_changes_is_another_step(executor):
         rate["p"] = p
         assert (step(x).numpy() == 0).mean() == pytest.approx(p, abs=0.1)
     assert step.reason is None
+
+
+# -- what the mask is -----------------------------------------------------------------------------
+
+
+def test_how_many_stay_follows_the_binomial_law():
+    """Ledger D-01, D-02 (erratum E000-05): the entries of a mask are Bernoulli draws, and how many
+    of n stay is binomial."""
+    n, rows, p = 8, 40_000, 0.3
+    cr.seed(0)
+    kept = (ops.dropout(np.ones((rows, n), np.float32), p) != 0).sum(axis=1)
+    counts = np.bincount(kept, minlength=n + 1)
+    law = np.array([math.comb(n, k) * (1 - p) ** k * p ** (n - k) for k in range(n + 1)])
+    assert law.sum() == pytest.approx(1)
+    chi_squared = ((counts - rows * law) ** 2 / (rows * law)).sum()
+    assert chi_squared < 26.1  # the 99.9 % point for 8 degrees of freedom
+    with np.errstate(divide="ignore"):  # the printed law keeps with p: far off
+        printed = law[::-1]
+        assert ((counts - rows * printed) ** 2 / (rows * printed)).sum() > 1e4
+
+
+def test_the_printed_form_does_not_keep_the_mean():
+    """x · B(1, p) / (1 - p) has the mean p / (1 - p) x (erratum E000-04)."""
+    cr.seed(0)
+    p = 0.2
+    kept_with_p = ops.dropout(np.ones(N), 1 - p) != 0
+    assert (kept_with_p / (1 - p)).mean() == pytest.approx(p / (1 - p), abs=0.01)
+    assert ops.dropout(np.ones(N), p).mean() == pytest.approx(1, abs=0.01)
+
+
+def test_integers_are_scaled_as_numbers():
+    cr.seed(0)
+    assert set(np.unique(ops.dropout(np.full(100, 4), 0.2))) == {0.0, 5.0}
+
+
+# -- whole channels -------------------------------------------------------------------------------
+
+CHANNELS = [
+    ("dropout1d", (64, 50, 4)),
+    ("dropout1d", (900, 4)),
+    ("dropout2d", (64, 50, 3, 2)),
+    ("dropout3d", (64, 50, 2, 3, 2)),
+    ("dropout3d", (900, 2, 3, 2)),
+]
+
+
+@pytest.mark.parametrize(("name", "shape"), CHANNELS)
+def test_whole_channels_go(name, shape):
+    cr.seed(0)
+    f = getattr(ops, name)
+    single = name != "dropout2d" and len(shape) == int(name[7]) + 1
+    x = cr.tensor(np.ones(shape), requires_grad=True)
+    y = f(x, 0.25)
+    rows = y.detach().numpy().reshape(*(shape[:1] if single else shape[:2]), -1)
+    assert (rows == rows[..., :1]).all()
+    mask = rows[..., 0]
+    np.testing.assert_allclose(np.unique(mask), [0, 1 / 0.75])
+    assert abs((mask == 0).mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / mask.size)
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), y.detach().numpy())
+    assert f(x, 0.25, training=False) is x
+    assert not f(x, 1.0).detach().numpy().any()
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "text"),
+    [
+        ("dropout1d", (4,), r"dropout1d: expected x: \(N, C, L\) or \(C, L\), got \(4,\)"),
+        ("dropout2d", (2, 3, 4), r"\(N, C, H, W\), got \(2, 3, 4\); for an image without samples"),
+        ("dropout3d", (2, 3), r"\(N, C, D, H, W\) or \(C, D, H, W\), got \(2, 3\)"),
+        ("feature_alpha_dropout", (2, 3), r"expected x: \(N, C, L\), got \(2, 3\)"),
+    ],
+)
+def test_wrong_numbers_of_axes_are_named(name, shape, text):
+    for training in (True, False):
+        with pytest.raises(cr.ShapeError, match=text):
+            getattr(ops, name)(np.ones(shape), training=training)
+
+
+# -- alpha dropout --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["alpha_dropout", "feature_alpha_dropout"])
+@pytest.mark.parametrize("p", [0.05, 0.5])
+def test_alpha_dropout_keeps_mean_and_variance(name, p):
+    cr.seed(0)
+    shape = (400, 500, 1)
+    x = cr.array.random.Stream(1).normal("x", shape, np.float64)
+    y = getattr(ops, name)(x, p, training=True)
+    assert y.mean() == pytest.approx(0, abs=0.02)
+    assert y.var() == pytest.approx(1, abs=0.03)
+    assert ops.dropout(x, p).var() > 1 + 0.9 * p  # which plain dropout does not
+    _, counts = np.unique(y, return_counts=True)
+    assert counts.max() / y.size == pytest.approx(p, abs=0.01)  # the one value of what is dropped
+
+
+@pytest.mark.parametrize("p", [0.1, 0.7])
+def test_alpha_dropout_is_affine_as_in_torch(torch, p):
+    """The two lines a x + b and a α' + b, with torch's numbers."""
+    cr.seed(0)
+    x = np.linspace(-1.5, 2, 4001)  # above α', so that what is dropped is lowest
+    t = cr.tensor(x, requires_grad=True)
+    y = ops.alpha_dropout(t, p, training=True)
+    ours = y.detach().numpy()
+    theirs = torch.nn.functional.alpha_dropout(torch.tensor(x), p, training=True).numpy()
+    lowest = ours.min()
+    assert lowest == pytest.approx(theirs.min(), rel=1e-12)
+    both = (ours != lowest) & (theirs > theirs.min() + 1e-5)
+    assert both.sum() > 100
+    np.testing.assert_allclose(ours[both], theirs[both], rtol=1e-12, atol=1e-12)
+    y.sum().backward()
+    slope = (ours[both][-1] - ours[both][0]) / (x[both][-1] - x[both][0])
+    np.testing.assert_allclose(t.grad.numpy(), np.where(ours != lowest, slope, 0), rtol=1e-12)
+
+
+def test_the_ends_of_alpha_dropout():
+    x = np.arange(6.0).reshape(1, 2, 3)
+    for name in ("alpha_dropout", "feature_alpha_dropout"):
+        f = getattr(ops, name)
+        assert f(x) is x  # not training, as in torch
+        assert f(x, 0.0, training=True) is x
+        np.testing.assert_array_equal(f(x, 1.0, training=True), np.zeros_like(x))
+        for p in (-0.1, float("nan")):
+            with pytest.raises(ValueError, match=rf"{name}: p is a probability, got {p}"):
+                f(x, p, training=True)
+
+
+# -- captured -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_captured_training_steps_are_the_eager_ones(dtype, executor):
+    """All kinds in one step, with their gradients, bit for bit."""
+
+    def step(x, w):
+        w = cr.tensor(w, requires_grad=True)
+        y = cr.tensor(x) * w
+        y = ops.alpha_dropout(ops.selu(y), 0.2, training=True)
+        y = ops.feature_alpha_dropout(ops.dropout3d(y, 0.3), 0.4, training=True)
+        y = ops.dropout2d(y.reshape(4, 3, 2, 10), 0.3)
+        y = ops.rrelu(ops.dropout1d(y.reshape(4, 6, 10), 0.1), training=True)
+        (g,) = cr.autograd.grad((y * y).sum(), [w])
+        return y, g
+
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal((4, 3, 2, 5, 2)).astype(dtype) for _ in range(2)]
+    captured = cr.capture(step)
+    cr.seed(5)
+    eager = [[t.detach().numpy() for t in step(*arrays)] for _ in range(5)]
+    cr.seed(5)
+    for expected in eager:
+        for a, b in zip(captured(*arrays), expected, strict=True):
+            np.testing.assert_array_equal(a.numpy(), b)
+    assert captured.reason is None
+    assert (eager[0][0] != eager[1][0]).any()

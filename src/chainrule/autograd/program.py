@@ -76,6 +76,16 @@ class StepRecorder(Recorder):
 
         return super().bernoulli(draw, shape, p, path)
 
+    def uniform(  # type: ignore[override]
+        self, path: str, shape: Any, dtype: Any, low: float, high: float
+    ) -> Any:
+        """Uniform numbers from the current stream, anew at each replay."""
+
+        def uniform(step: int | None = None) -> Any:
+            return default_stream().uniform(path, shape, dtype, low, high, step=step)
+
+        return super().uniform(uniform, shape, dtype, path)
+
     def zero(self, leaf: Any) -> None:
         """The gradient of a leaf becomes zero in its place."""
         self.put(leaf._grad, self.constant(0, leaf._data.shape, leaf._data.dtype))
@@ -298,7 +308,9 @@ class _NoDraws(Stream):
     """Stands for the stream while a step is captured: what it drew would never change again."""
 
     def bits(self, path: str, n: int, *, step: int | None = None) -> Any:
-        raise capture_error("random numbers are drawn, and a replay draws anew for dropout only")
+        raise capture_error(
+            "random numbers are drawn, and a replay draws anew for dropout and rrelu only"
+        )
 
 
 class _Tree:

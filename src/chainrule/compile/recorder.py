@@ -83,7 +83,9 @@ class Recorder:
         self.checks: list[Symbolic] = []
         #: called before each replay, where False ends it before anything is written, and after it
         self.hosts: list[tuple[Callable[[], bool], Callable[[], None]]] = []
+        #: (the stream's place, probability or None) of each draw, and where a replay draws it
         self.draws: list[tuple[Any, ...]] = []
+        self.keys: Any = None
         self.functions: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
         self._slots = 0
 
@@ -515,6 +517,18 @@ class Recorder:
         self.draws.append((key, p))
         expr = self.graph.add("random", (k,), (("p", p), ("shape", shape)), shape, np.bool_)
         return self._called(draw, (), expr, shape, np.bool_)
+
+    def uniform(self, draw: Callable[..., Array], shape: Shape, dtype: Any, key: Any) -> Symbolic:
+        """Numbers that Python draws: `draw` the next ones, ``draw(step)`` those of a step."""
+        k = len(self.draws)
+        self.draws.append((key, None))
+
+        def uniform() -> Array:
+            return draw(int(self.keys[k, 2]))
+
+        expr = self.graph.add("host", (len(self.functions),), (), shape, dtype)
+        self.functions.append((uniform, (), {}))
+        return self._called(draw, (), expr, shape, dtype)
 
     def labels(self, x: Symbolic, classes: int) -> None:
         """A replay needs whole numbers from 0 to classes - 1 here."""

@@ -119,7 +119,7 @@ class Replay:
         keys = -1
         if recorder.draws:
             keys = len(live)
-            self.keys = np.zeros((len(recorder.draws), 3), np.uint64)
+            self.keys = recorder.keys = np.zeros((len(recorder.draws), 3), np.uint64)
             live.append(self.keys)
         run = native.plan(
             layout,

@@ -150,3 +150,48 @@ def test_identities(x):
     assert ops.tanh(x) == pytest.approx(2 * ops.sigmoid(2 * x) - 1, abs=1e-15)
     assert ops.softplus(x) - ops.softplus(-x) == pytest.approx(x, rel=1e-15, abs=1e-15)
     assert ops.mish(x) == pytest.approx(x * np.tanh(ops.softplus(x)), rel=1e-14)
+
+
+# -- gated linear units ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((6,), -1), ((4, 6), -1), ((4, 6), 0), ((2, 4, 3), 1)])
+def test_glu_as_in_torch(torch, shape, axis):
+    """a ⊗ σ(b) of the two halves, a first, with both derivatives (A-14, erratum E004-12)."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape)
+    t = cr.tensor(x, requires_grad=True)
+    y = ops.glu(t, axis)
+    z = torch.tensor(x, requires_grad=True)
+    theirs = torch.nn.functional.glu(z, dim=axis)
+    np.testing.assert_allclose(y.detach().numpy(), theirs.detach().numpy(), rtol=1e-14)
+    u = rng.standard_normal(y.shape)
+    (g,) = cr.autograd.grad(y, [t], u)
+    (h,) = torch.autograd.grad(theirs, z, torch.tensor(u))
+    np.testing.assert_allclose(g.numpy(), h.numpy(), rtol=1e-13)
+    a, b = np.split(x, 2, axis)
+    s = 1 / (1 + np.exp(-b))
+    np.testing.assert_allclose(g.numpy(), np.concatenate([u * s, u * a * s * (1 - s)], axis))
+    cr.check_gradients(lambda x: ops.glu(x, axis), x)
+
+
+def test_glu_at_the_extremes():
+    x = cr.tensor(
+        np.array([[2.0, 3.0, -np.inf, np.inf], [1e4, -1e4, 1e4, -1e4]]), requires_grad=True
+    )
+    y = ops.glu(x)
+    np.testing.assert_array_equal(y.detach().numpy(), [[0, 3], [1e4, 0]])
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [[0, 1, 0, 0], [1, 0, 0, 0]])
+    assert np.isnan(ops.glu(np.array([1.0, np.nan]))).all()
+    assert ops.glu(np.ones((2, 4), np.float32)).dtype == np.float32
+    assert ops.glu(np.ones((0, 4))).shape == (0, 2)
+
+
+def test_glu_names_what_cannot_be_halved():
+    with pytest.raises(
+        cr.ShapeError, match=r"glu: expected x with an even .* axis -1, got \(2, 5\): 5 "
+    ):
+        ops.glu(np.ones((2, 5)))
+    with pytest.raises(cr.ShapeError, match=r"along axis 2, got \(2, 4\)$"):
+        ops.glu(np.ones((2, 4)), 2)

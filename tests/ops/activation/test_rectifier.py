@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import chainrule as cr
 from chainrule import ops
 from tests_activation import differences, value_and_derivatives
 
@@ -83,3 +84,103 @@ def test_ranges(values, alpha):
 def test_celu_divides_by_alpha():
     with pytest.raises(ValueError, match=r"celu: alpha divides, so it cannot be 0"):
         ops.celu(X, alpha=0.0)
+
+
+# -- learned slopes -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(7,), (4, 3), (4, 3, 5), (2, 3, 4, 2), (2, 3, 2, 2, 3), (0, 3)])
+@pytest.mark.parametrize("slopes", [(), (1,), (3,)])
+def test_prelu_as_in_torch(torch, shape, slopes):
+    if len(shape) == 1 and slopes == (3,):
+        return
+    rng = np.random.default_rng(0)
+    x, w, u = rng.standard_normal(shape), rng.standard_normal(slopes), rng.standard_normal(shape)
+    ours = [cr.tensor(v, requires_grad=True) for v in (x, w)]
+    theirs = [torch.tensor(v, requires_grad=True) for v in (x, w)]
+    y, z = ops.prelu(*ours), torch.nn.functional.prelu(*theirs)
+    np.testing.assert_allclose(y.detach().numpy(), z.detach().numpy(), rtol=1e-15)
+    first = cr.autograd.grad(y, ours, u, create_graph=True)
+    other = torch.autograd.grad(z, theirs, torch.tensor(u), create_graph=True)
+    for a, b in zip(first, other, strict=True):
+        assert a.shape == tuple(b.shape)
+        np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-12, atol=1e-14)
+    if x.size:
+        cr.check_gradients(ops.prelu, np.where(np.abs(x) < 0.05, 0.5, x), w)
+
+
+def test_the_derivative_by_the_slope():
+    """x [x <= 0], summed over what shares a slope (ledger A-07, erratum E004-07)."""
+    x = np.array([[-1.0, 2.0], [-3.0, -4.0], [0.0, 5.0]])
+    up = np.array([[1.0, 1.0], [2.0, 3.0], [1.0, 1.0]])
+    for w, wanted in ((np.full(2, 0.25), [-7.0, -12.0]), (np.full(1, 0.25), [-19.0])):
+        slope = cr.tensor(w, requires_grad=True)
+        (g,) = cr.autograd.grad(ops.prelu(x, slope), [slope], up)
+        np.testing.assert_array_equal(g.numpy(), wanted)
+
+
+def test_prelu_of_zero_infinity_and_nan():
+    x = cr.tensor(np.array([-np.inf, -0.0, 0.0, np.inf, np.nan]), requires_grad=True)
+    y = ops.prelu(x, np.array([0.25]))
+    np.testing.assert_array_equal(y.detach().numpy(), [-np.inf, 0, 0, np.inf, np.nan])
+    (g,) = cr.autograd.grad(y, [x], np.ones(5))
+    np.testing.assert_array_equal(g.numpy(), [0.25, 0.25, 0.25, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("shape", "slopes", "text"),
+    [
+        (
+            (4, 3),
+            (4,),
+            r"weight: \(3,\), a slope per channel of x: \(4, 3\), or \(1,\).*got \(4,\)",
+        ),
+        ((4,), (4,), r"expected weight: \(1,\)"),
+        ((4, 3), (1, 3), r"got \(1, 3\)"),
+        ((4, 3), (1, 1), r"got \(1, 1\)"),
+    ],
+)
+def test_slopes_that_do_not_fit(shape, slopes, text):
+    with pytest.raises(cr.ShapeError, match=text):
+        ops.prelu(np.ones(shape), np.ones(slopes))
+
+
+# -- random slopes --------------------------------------------------------------------------------
+
+
+def test_rrelu_draws_uniform_slopes_and_keeps_them():
+    """U(1/8, 1/3) for every entry below 0; the derivative has the same (A-09, E004-13)."""
+    cr.seed(0)
+    n = 100_000
+    x = cr.tensor(np.append(np.full(n, -2.0), [0.0, 3.0]), requires_grad=True)
+    y = ops.rrelu(x, training=True)
+    (g,) = cr.autograd.grad(y.sum(), [x], create_graph=True)
+    slopes = y.detach().numpy()[:n] / -2.0
+    np.testing.assert_array_equal(g.detach().numpy()[:n], slopes)
+    assert y.detach().numpy()[-1] == 3.0
+    assert g.detach().numpy()[-1] == 1.0
+    low, high = 1 / 8, 1 / 3
+    assert low <= slopes.min() < low + 1e-4
+    assert high - 1e-4 < slopes.max() <= high
+    # five standard errors of the mean; the largest gap to the uniform law (Kolmogorov, 1e-6)
+    assert abs(slopes.mean() - (low + high) / 2) < 5 * (high - low) / np.sqrt(12 * n)
+    gap = np.abs((np.sort(slopes) - low) / (high - low) - np.arange(n) / n).max()
+    assert gap < 2.7 / np.sqrt(n)
+    assert (ops.rrelu(x, training=True).detach().numpy()[:n] / -2.0 != slopes).any()
+
+
+def test_rrelu_in_evaluation_as_in_torch(torch):
+    for options in ({}, {"lower": 0.2, "upper": 0.9}, {"lower": 0.5, "upper": 0.5}):
+        found = differences(
+            "rrelu", lambda t, o=options: torch.nn.functional.rrelu(t, **o), **options
+        )
+        assert found == (set(), {"nan"}, set())  # torch's slope of NaN is that below 0
+    x = X.astype(np.float32)
+    assert ops.rrelu(x, training=True).dtype == np.float32
+    np.testing.assert_array_equal(ops.rrelu(X, 0.5, 0.5, training=True), ops.leaky_relu(X, 0.5))
+
+
+@pytest.mark.parametrize("ends", [(0.5, 0.25), (0.0, np.inf), (np.nan, 1.0)])
+def test_rrelu_takes_a_range(ends):
+    with pytest.raises(ValueError, match=r"rrelu: expected finite lower <= upper, got lower="):
+        ops.rrelu(X, *ends)

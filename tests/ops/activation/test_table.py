@@ -172,7 +172,8 @@ ids = [f"{n}{v or ''}" for n, v in CASES]
 
 
 def test_the_table_has_every_activation():
-    assert set(FUNCTIONAL) == set(activation.__all__)
+    others = {"glu", "prelu", "rrelu", "softmax_jacobian"}  # of other arguments; tested by family
+    assert set(FUNCTIONAL) == set(activation.__all__) - others
     assert set(FORMULAS) >= set(FUNCTIONAL)
     assert all(isinstance(FORMULAS[n], Formula) for n in FUNCTIONAL)
 

@@ -12,6 +12,7 @@ rest, derivatives at the kinks included, is torch's. This is where they differ f
 
 from chainrule.ops.activation.gate import (
     gelu,
+    glu,
     logistic,
     logsigmoid,
     mish,
@@ -35,15 +36,17 @@ from chainrule.ops.activation.rectifier import (
     elu,
     identity,
     leaky_relu,
+    prelu,
     relu,
+    rrelu,
     selu,
     threshold,
 )
-from chainrule.ops.activation.softmax import log_softmax, softmax, softmin
+from chainrule.ops.activation.softmax import log_softmax, softmax, softmax_jacobian, softmin
 
 __all__ = [
-    "celu", "elu", "gelu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "identity",
-    "leaky_relu", "log_softmax", "logistic", "logsigmoid", "mish", "relu", "relu6", "selu",
-    "sigmoid", "silu", "softmax", "softmin", "softplus", "softshrink", "softsign", "tanh",
-    "tanhshrink", "threshold",
+    "celu", "elu", "gelu", "glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "identity",
+    "leaky_relu", "log_softmax", "logistic", "logsigmoid", "mish", "prelu", "relu", "relu6",
+    "rrelu", "selu", "sigmoid", "silu", "softmax", "softmax_jacobian", "softmin", "softplus",
+    "softshrink", "softsign", "tanh", "tanhshrink", "threshold",
 ]  # fmt: skip

@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
+from chainrule.array.errors import ShapeError
+from chainrule.autograd.context import describe, state
 from chainrule.ops.elementwise import sigmoid, tanh
 from chainrule.ops.formula import FORMULAS, formula
+from chainrule.ops.shape import split
 
 __all__ = [
-    "gelu", "logistic", "logsigmoid", "mish", "sigmoid", "silu", "softplus", "softsign", "tanh",
-    "tanhshrink",
+    "gelu", "glu", "logistic", "logsigmoid", "mish", "sigmoid", "silu", "softplus", "softsign",
+    "tanh", "tanhshrink",
 ]  # fmt: skip
 
 #: Beyond ±1000 a gate is exactly 0 or 1 and its derivatives are 0, in every type; holding x there
@@ -128,6 +133,41 @@ def _silu_vjp(xp: Any, inputs: Any, y: Any, g: Any) -> Any:
 
 
 @formula
+def _glu(xp: Any, a: Any, b: Any) -> Any:
+    """``a ⊗ σ(b)``: ``∂a = σ(b)``, ``∂b = a σ(b) σ(-b)``."""
+    return a * xp.sigmoid(b)
+
+
+def glu(x: Any, axis: int = -1) -> Any:
+    """``a ⊗ σ(b)``, where a and b are the first and the second half of x along `axis`. Ledger A-14;
+    Dauphin et al. 2017.
+
+    The cotangent g becomes ``g ⊗ σ(b)`` and ``g ⊗ a ⊗ σ(b) σ(-b)`` (erratum E004-12).
+
+    Arguments:
+        x: ``(..., 2 n, ...)``.
+        axis: the axis that is halved: n entries are left of its 2 n.
+
+    Raises:
+        ShapeError: for an odd number of entries along `axis`.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.glu(np.array([[2.0, 3.0, 0.0, np.inf]]))
+    array([[1., 3.]])
+    """
+    shape = np.shape(x)
+    inside = -len(shape) <= axis < len(shape)
+    if not inside or shape[axis] % 2:
+        fix = f": {shape[axis]} cannot be halved into values and gates" if inside else ""
+        raise ShapeError(
+            f"{describe(state.frame) or 'glu'}: expected x with an even number of entries along "
+            f"axis {axis}, got {shape}{fix}"
+        )
+    return _glu(*split(x, 2, axis))
+
+
+@formula
 def mish(xp: Any, x: Any) -> Any:
     """``x tanh(log(1 + e^x))``. Misra 2019.
 
@@ -192,7 +232,7 @@ def _gate(xp: Any, x: Any, approximate: str) -> Any:
 FORMULAS.update(
     (f.name, f)
     for f in (
-        *(gelu, logistic, logsigmoid, mish, sigmoid, silu, softplus, softsign),
+        *(gelu, _glu, logistic, logsigmoid, mish, sigmoid, silu, softplus, softsign),
         *(tanh, tanhshrink),
     )
 )

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from chainrule.ops.formula import FORMULAS, formula
+import numpy as np
 
-__all__ = ["celu", "elu", "identity", "leaky_relu", "relu", "selu", "threshold"]
+from chainrule.array.errors import ShapeError
+from chainrule.autograd.context import describe, state
+from chainrule.ops.draw import uniform
+from chainrule.ops.formula import FORMULAS, formula
+from chainrule.ops.shape import permute_dims
+
+__all__ = [
+    "celu", "elu", "identity", "leaky_relu", "prelu", "relu", "rrelu", "selu", "threshold",
+]  # fmt: skip
 
 SELU_ALPHA = 1.6732632423543772
 SELU_LAMBDA = 1.0507009873554805
@@ -73,6 +82,83 @@ def leaky_relu(xp: Any, x: Any, negative_slope: float = 0.01) -> Any:
 
 
 @formula
+def _prelu(xp: Any, x: Any, weight: Any) -> Any:
+    """``x`` above 0, ``weight ⊙ x`` up to 0, both arrays of a shape or broadcast."""
+    return xp.where(x <= 0.0, weight * x, x)
+
+
+def prelu(x: Any, weight: Any) -> Any:
+    """``x`` above 0, ``a x`` up to 0, with learned slopes ``a = weight``. Ledger A-07; He et al.
+    2015.
+
+    ``∂y/∂x`` is a or 1, and ``∂y/∂a = x [x <= 0]``, summed over all entries that share a slope
+    (erratum E004-07). At 0 the derivative by x is a, as in torch.
+
+    Arguments:
+        x: ``(N, C, ...)``, channels along axis 1; any shape where one slope is shared.
+        weight: ``(C,)``, a slope per channel, or one number for all: shape ``(1,)`` or ``()``.
+
+    Raises:
+        ShapeError: if `weight` is neither one number nor one for every channel.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> x = np.array([[-1.0, -1.0], [2.0, -3.0]])
+    >>> cr.ops.prelu(x, np.array([0.25, 0.5]))
+    array([[-0.25, -0.5 ],
+           [ 2.  , -1.5 ]])
+    >>> cr.grad(lambda a: cr.ops.prelu(x, a).sum())(np.array([0.25, 0.5]))
+    tensor([-1., -4.], dtype=float64)
+    """
+    shape, slopes = np.shape(x), np.shape(weight)
+    if math.prod(slopes) == 1 and len(slopes) <= 1:
+        return _prelu(x, weight)
+    if len(shape) < 2 or slopes != shape[1:2]:
+        channels = f"({shape[1]},)" if len(shape) > 1 else "(1,)"
+        raise ShapeError(
+            f"{describe(state.frame) or 'prelu'}: expected weight: {channels}, a slope per channel "
+            f"of x: {shape}, or (1,), one for all; got {slopes}. Channels lie along axis 1"
+        )
+    if len(shape) == 2:
+        return _prelu(x, weight)
+    # the channels go last, where they meet the slopes as they are, and back
+    n = len(shape)
+    last = permute_dims(x, [0, *range(2, n), 1])
+    return permute_dims(_prelu(last, weight), [0, n - 1, *range(1, n - 1)])
+
+
+def rrelu(x: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False) -> Any:
+    """``x`` above 0, ``a x`` up to 0, with a random slope a for every entry. Ledger A-09; Xu et
+    al. 2015.
+
+    In training a ~ U(lower, upper), drawn anew in every call, and the derivative has the same
+    slopes; in evaluation ``a = (lower + upper) / 2`` (erratum E004-13).
+
+    Arguments:
+        lower, upper: the range of slopes; the defaults are the paper's and torch's.
+        training: whether to draw. False by default, as in torch.
+
+    The draws come from the current random stream, keyed by the layer's path.
+
+    Raises:
+        ValueError: if ``lower <= upper`` does not hold for finite numbers.
+
+    >>> import numpy as np
+    >>> import chainrule as cr
+    >>> cr.ops.rrelu(np.array([-12.0, 2.0]))
+    array([-2.75,  2.  ])
+    >>> y = cr.ops.rrelu(np.full(1000, -24.0), training=True)
+    >>> bool((y > -8.001).all() and (y <= -3.0).all())
+    True
+    """
+    if not (lower <= upper and math.isfinite(upper - lower)):
+        raise ValueError(f"rrelu: expected finite lower <= upper, got lower={lower}, upper={upper}")
+    if not training or lower == upper:
+        return leaky_relu(x, negative_slope=(lower + upper) / 2)
+    return _prelu(x, uniform("rrelu", x, lower, upper))
+
+
+@formula
 def elu(xp: Any, x: Any, alpha: float = 1.0) -> Any:
     """``x`` above 0, ``α (e^x - 1)`` up to 0. Ledger A-08 (errata E003-13, E003-14); Clevert et al.
     2016.
@@ -130,4 +216,6 @@ def selu(xp: Any, x: Any) -> Any:
     return SELU_LAMBDA * elu(x, alpha=SELU_ALPHA)
 
 
-FORMULAS.update((f.name, f) for f in (celu, elu, identity, leaky_relu, relu, selu, threshold))
+FORMULAS.update(
+    (f.name, f) for f in (celu, elu, identity, leaky_relu, _prelu, relu, selu, threshold)
+)
