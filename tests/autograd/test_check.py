@@ -114,6 +114,21 @@ def test_what_cannot_be_checked():
         cr.check_gradients(ops.silu, X, order=3)
 
 
-def test_a_kink_is_named():
-    with pytest.raises(AssertionError, match=r"At a kink"):
-        cr.check_gradients(ops.relu, np.zeros(1))
+def test_a_kink_is_named_with_its_slopes():
+    with pytest.raises(AssertionError, match=r"this point is a kink: the slope is .* on one side"):
+        cr.check_gradients(ops.relu, np.array([0.0, 1.0, -2.0]))
+    with pytest.raises(AssertionError, match=r"order 2, .* kink"):  # relu' is, where relu² is not
+        cr.check_gradients(lambda x: ops.relu(x) ** 2 + x, np.zeros(2))
+
+
+def test_a_kink_close_by_is_no_hindrance():
+    for distance in (1e-3, -3e-4, 1e-4):
+        cr.check_gradients(ops.relu, np.array([distance]))
+
+
+def test_a_wrong_derivative_close_to_a_kink_is_no_kink():
+    def wrong(x):
+        return ops.relu(x) + f(arrays=3e-2)(x)
+
+    with pytest.raises(AssertionError, match=r"differences give"):
+        cr.check_gradients(wrong, np.array([0.9, 1e-4]), order=1)

@@ -277,7 +277,7 @@ def _brackets(inside: str) -> str:
     return f"<mrow><mo>(</mo>{inside}<mo>)</mo></mrow>"
 
 
-def _worth(e: Expr) -> bool:
+def _worth(e: Any) -> bool:
     """Whether a letter says less than the thing itself."""
     while e.op in (*_PASSING, "call", "negative", "sum_to"):
         e = e.args[0]
