@@ -62,7 +62,11 @@ def test_brier_by_hand():
     assert m.brier_score_loss([0, 1], [1.0, 0.0]) == 1.0
     assert m.brier_score_loss([1], [0.75]) == 0.0625  # one class of the two is present
     assert m.brier_score_loss([0, 2], [[1, 0, 0], [1, 0, 0]], labels=[0, 1, 2]) == 1.0
-    assert brier_scores(["a", "b"], [0.25, 0.25]).tolist() == [0.0625, 0.5625]
+    named = brier_scores(["a", "b"], [0.25, 0.25], labels=["a", "b"])
+    assert named.tolist() == [0.0625, 0.5625]
+    with pytest.raises(ValueError, match="pos_label"):  # nothing says which of them it is
+        brier_scores(["a", "b"], [0.25, 0.25])
+    assert m.brier_score_loss([-1], [0.4]) == pytest.approx(0.16, rel=1e-15)
 
 
 def test_expected_calibration_error_by_hand():

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chainrule.array.errors import DataError, ShapeError
-from chainrule.metrics._exact import join, rounded, tally
+from chainrule.metrics._exact import columns, join, rounded, tally
 from chainrule.metrics._input import (
     Targets,
     UndefinedMetricWarning,
@@ -54,7 +54,7 @@ class Counts:
         n, w = len(t.labels), t.weight
         if t.multilabel:
             parts = (t.true & t.pred, ~t.true & t.pred, t.true & ~t.pred)
-            tp, fp, fn = (_per_column(w, part) for part in parts)
+            tp, fp, fn = (columns(w, part) for part in parts)
         else:
             hit = t.true == t.pred
             tp = tally(t.true[hit], w[hit], n)
@@ -73,8 +73,8 @@ class Counts:
             )
         true, pred = t.true, t.pred
         if labels is not None:
-            columns = _columns(as_label_list("labels", labels), len(t.labels))
-            true, pred = true[:, columns], pred[:, columns]
+            at = _columns(as_label_list("labels", labels), len(t.labels))
+            true, pred = true[:, at], pred[:, at]
         counted = (t.weight > 0).astype(np.int64)
         parts = (true & pred, ~true & pred, true & ~pred)
         tp, fp, fn = (counted * part.sum(axis=1) for part in parts)
@@ -268,14 +268,6 @@ def normalized(matrix: Array, normalize: str | None) -> Array:
     matrix = rounded(matrix)
     total = matrix.sum(axis=axis, keepdims=True)
     return np.asarray(matrix / np.where(total == 0, 1, total))
-
-
-def _per_column(weight: Array, chosen: Array) -> Array:
-    """(K,) the summed weight of the rows chosen in each column of (N, K)."""
-    if weight.dtype.kind != "f":
-        return np.asarray(weight @ chosen)
-    rows, columns = np.nonzero(chosen)
-    return tally(columns, weight[rows], chosen.shape[1])
 
 
 def _columns(labels: Array, n: int) -> Array:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["UNIT", "join", "quotient", "rounded", "tally", "units"]
+__all__ = ["UNIT", "columns", "join", "quotient", "rounded", "tally", "units"]
 
 Array = NDArray[Any]
 
@@ -30,7 +30,7 @@ def tally(codes: Array, weight: Array, n: int) -> Array:
     array([1. , 0.1])
     """
     if weight.dtype.kind != "f":
-        return np.bincount(codes, weights=weight, minlength=n).astype(np.int64)
+        return _of_integers(codes, weight, n)
     sums: list[int] = [0] * n
     for start in range(0, len(codes), _MOST):
         rows = slice(start, start + _MOST)
@@ -38,6 +38,31 @@ def tally(codes: Array, weight: Array, n: int) -> Array:
     whole = np.empty(n, object)
     whole[:] = sums
     return whole
+
+
+def columns(weight: Array, chosen: Array) -> Array:
+    """(K,) the summed weight of the rows chosen in each column of (N, K) booleans.
+
+    >>> columns(np.array([1, 2]), np.array([[True, False], [True, True]]))
+    array([3, 2])
+    """
+    if weight.dtype.kind != "f" and _bound(weight) < 2**63:
+        return np.asarray(weight @ chosen)
+    rows, column = np.nonzero(chosen)
+    return tally(column, weight[rows], chosen.shape[1])
+
+
+def _bound(weight: Array) -> int:
+    return int(weight.max(initial=0)) * len(weight)
+
+
+def _of_integers(codes: Array, weight: Array, n: int) -> Array:
+    bound = _bound(weight)
+    if bound < 2**53:  # what bincount adds in float64 is exact
+        return np.bincount(codes, weights=weight, minlength=n).astype(np.int64)
+    whole = np.zeros(n, np.int64 if bound < 2**63 else object)
+    np.add.at(whole, codes, weight.astype(whole.dtype))
+    return whole if whole.dtype == np.int64 else np.asarray(whole * 2**UNIT, object)
 
 
 def _add(sums: list[int], codes: Array, values: Array) -> None:

@@ -94,7 +94,9 @@ def read_targets(
 
 
 def as_array(name: str, values: ArrayLike) -> Array:
-    """``np.asarray`` that explains ragged rows."""
+    """``np.asarray`` that explains ragged rows; a sparse matrix is made dense."""
+    if hasattr(values, "toarray"):  # a sparse matrix of SciPy
+        values = values.toarray()
     try:
         return np.asarray(values)
     except ValueError as error:
@@ -116,6 +118,8 @@ def as_labels(name: str, values: ArrayLike) -> Array:
         if a.ndim == 2:
             raise DataError(f"{name}: strings of shape {a.shape}; expected one label per sample")
         return a if a.dtype.kind == "U" else np.array(a.tolist(), dtype=str)
+    if a.dtype.kind == "S":
+        raise TypeError(f"{name}: labels are bytes, as {a.flat[0]!r}; decode them to strings")
     if a.dtype.kind not in "biuf":
         raise DataError(f"{name}: labels are strings or integers, got dtype {a.dtype}")
     if a.ndim == 2:
@@ -157,6 +161,8 @@ def as_weight(sample_weight: ArrayLike | None, n: int, *, all_zero: bool = False
     w = as_array("sample_weight", sample_weight)
     if w.shape != (n,):
         raise ShapeError(f"sample_weight: expected one number per sample ({n},), got {w.shape}")
+    if w.dtype.kind == "O" and all(isinstance(v, int | float | np.number) for v in w):
+        w = w.astype(np.float64)
     if w.dtype.kind not in "biuf":
         raise DataError(f"sample_weight: expected numbers, got dtype {w.dtype}")
     wrong = ~(np.isfinite(w) & (w >= 0))
@@ -164,7 +170,7 @@ def as_weight(sample_weight: ArrayLike | None, n: int, *, all_zero: bool = False
         raise DataError(f"{_first('sample_weight', w, wrong)}: weights are finite and >= 0")
     if not all_zero and not w.any():
         raise DataError("sample_weight: all weights are zero, so nothing is measured")
-    return w.astype(np.float64 if w.dtype.kind == "f" else np.int64)
+    return w.astype(np.float64 if w.dtype.kind == "f" or w.max() >= 2**63 else np.int64)
 
 
 def encode(labels: Array) -> tuple[Array, Array]:

@@ -39,7 +39,8 @@ def brier_score_loss(
     ---------
     y_true : (N,) labels, or an (N, K) one-hot indicator.
     y_proba : (N,) probabilities of the positive label, or (N, K) in the sorted order of the labels.
-    pos_label : which of two labels ``y_proba`` (N,) speaks of; the greater unless given.
+    pos_label : which of two labels ``y_proba`` (N,) speaks of; the greater of two numbers unless
+        given, and needed for strings unless ``labels`` are given.
     labels : all labels, needed when ``y_true`` lacks some of them.
     scale_by_half : halve the sum over classes; ``"auto"`` does for two classes, so that the value
         is ``(y - p)²`` there, between 0 and 1, and up to 2 with more classes.
@@ -108,15 +109,23 @@ def _one_hot(
     y_true: ArrayLike, y_proba: ArrayLike, pos_label: Any, labels: ArrayLike | None
 ) -> tuple[Array, Array]:
     """The truth as an (N, K) indicator, and the probabilities (N, K)."""
+    single = np.ndim(y_proba) < 2 or np.shape(y_proba)[1] == 1
     if pos_label is not None:
         y_true, labels = (as_labels("y_true", y_true) == pos_label).astype(np.int64), [0, 1]
     p, true = read_probabilities(y_true, y_proba)
     p = p.astype(np.float64)
-    if true.ndim == 1:
-        if labels is None and len(np.unique(true)) == 1 and p.shape[1] == 2:
-            labels = [0, 1]  # 0 and 1 are the two where one of them is absent
-        true = np.eye(p.shape[1])[columns_of(true, p.shape[1], labels)]
-    return np.asarray(true), p
+    if true.ndim == 2:
+        return true, p
+    known = np.unique(true)
+    if labels is None and single:
+        if known.dtype.kind == "U":
+            raise ValueError(
+                f"y_true holds {known.tolist()}, and nothing says which of them y_proba speaks of: "
+                "pos_label=… does"
+            )
+        if len(known) == 1:  # of 0 and 1, or -1 and 1, one is absent
+            labels = [-1, 1] if known[0] == -1 else [0, 1]
+    return np.eye(p.shape[1])[columns_of(true, p.shape[1], labels)], p
 
 
 def calibration_curve(

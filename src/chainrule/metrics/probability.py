@@ -188,6 +188,10 @@ def hinge_loss(
     if s.dtype.kind not in "biuf":
         raise TypeError(f"pred_decision: expected numbers, got dtype {s.dtype}")
     s = s.astype(np.float64)
+    if true.ndim != 1 or len(true) != len(s):
+        raise ShapeError(f"expected (N,) labels and as many values, got {true.shape} and {s.shape}")
+    if not np.isfinite(s).all():
+        raise DataError(f"pred_decision: row {np.argwhere(~np.isfinite(s))[0][0]} is not finite")
     known = np.unique(true if labels is None else as_label_list("labels", labels))
     if len(known) > 2 and s.shape != (len(true), len(known)):
         raise ShapeError(
@@ -224,10 +228,10 @@ def d2_log_loss_score(
     >>> round(d2_log_loss_score([0, 1, 1, 0], [0.2, 0.7, 0.9, 0.4]), 4)
     0.5686
     """
-    losses = log_losses(y_true, y_proba, labels=labels)
-    if len(losses) < 2:
-        return too_few("D²")
     p, true = read_probabilities(y_true, y_proba)
+    if len(p) < 2:
+        return too_few("D²")
+    losses = log_losses(y_true, y_proba, labels=labels)
     weight = as_weight(sample_weight, len(p))
     one = true if true.ndim == 2 else np.eye(p.shape[1])[columns_of(true, p.shape[1], labels)]
     null = np.broadcast_to((weight @ one / weight.sum()).astype(p.dtype), p.shape)

@@ -120,7 +120,7 @@ def roc_auc_score(
         is obvious: ``"ovr"``, each class against the rest, or ``"ovo"``, the mean over pairs of
         classes (Hand & Till 2001), weighted by the pair's share of samples with
         ``average="weighted"``; it takes no ``sample_weight``.
-    labels : all labels in the order of the columns, needed when ``y_true`` lacks some of them.
+    labels : all labels, sorted as the columns are, needed when ``y_true`` lacks some of them.
 
     Where one side is empty the area is undefined: nan, with an :class:`UndefinedMetricWarning`.
 
@@ -162,6 +162,8 @@ def roc_auc_score(
         )
     if max_fpr not in (None, 1):
         raise ValueError("max_fpr is for two classes or a multilabel indicator")
+    if multi_class == "ovo" and average is None:
+        raise NotImplementedError("multi_class='ovo' has no value per class: average=None")
     if average == "samples" or (multi_class == "ovo" and average not in ("macro", "weighted")):
         raise ValueError(f"average={average!r} has no meaning with multi_class={multi_class!r}")
     if multi_class == "ovo":
@@ -320,6 +322,8 @@ def _labels(true: Array, labels: ArrayLike | None) -> Array:
         return present
     known = as_label_list("labels", labels)
     same_type("labels", known, "y_true", true)
+    if (np.sort(known) != known).any():
+        raise ValueError(f"labels={known.tolist()} are not sorted, as the columns are")
     if len(missing := np.setdiff1d(present, known)):
         raise ValueError(f"y_true holds {missing.tolist()}, not in labels={known.tolist()}")
     return known

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from chainrule.array.errors import DataError, ShapeError
 from chainrule.metrics._counts import Counts, averaged, chosen, confusion, normalized
-from chainrule.metrics._exact import join, quotient, tally, units
+from chainrule.metrics._exact import columns, join, quotient, tally, units
 from chainrule.metrics._input import (
     as_array,
     as_label_list,
@@ -117,15 +117,15 @@ class Mean:
             raise ShapeError(f"values: expected (N, …) with … = {self._shape}, got {v.shape}")
         w = as_weight(sample_weight, len(v), all_zero=True)
         used = w > 0  # 0·NaN of a masked value is not part of the mean
-        columns = int(np.prod(v.shape[1:]))
-        w, flat = w[used], v[used].reshape(int(used.sum()), columns)
+        count = int(np.prod(v.shape[1:]))
+        w, flat = w[used], v[used].reshape(int(used.sum()), count)
         if w.dtype.kind == "i" and v.dtype.kind == "b":
-            total, odd = np.asarray(w @ flat), np.zeros(columns)
+            total, odd = columns(w, flat), np.zeros(count)
         else:
             terms = w[:, None] * flat.astype(np.float64)
             finite = np.isfinite(terms)
-            at = np.broadcast_to(np.arange(columns), terms.shape)[finite]
-            total = tally(at, terms[finite], columns)
+            at = np.broadcast_to(np.arange(count), terms.shape)[finite]
+            total = tally(at, terms[finite], count)
             odd = np.where(finite, 0.0, terms).sum(axis=0)
         self._add(v.shape[1:], total, odd, tally(np.zeros(len(w), np.int64), w, 1))
 
