@@ -265,6 +265,19 @@ def test_parameters_that_meet_each_other_before_the_samples(make, shape, batch):
     agree(per_sample_gradients(model, squared, x, y), loop(model, squared, x, y))
 
 
+@pytest.mark.parametrize(("make", "width"), [(Transposed, 3), (Indirect, 4), (Autoencoder, 4)])
+def test_not_even_these_need_a_loop(make, width, monkeypatch):
+    """Reshaped, transposed and element-wise: all samples at once."""
+
+    def one_by_one(self, *args, **attrs):
+        raise AssertionError(f"{self.name} was pulled back sample by sample")
+
+    monkeypatch.setattr(tape.Op, "vjp_of_each", one_by_one)
+    model = make()
+    y = np.zeros(model(np.ones((6, width))).shape)
+    per_sample_gradients(model, squared, RNG.standard_normal((6, width)), y)
+
+
 class OnTheLeft(Module):
     def __init__(self):
         self.weight = new(4, 4)

@@ -86,6 +86,24 @@ class Op:
         """
         raise NotImplementedError(f"{self.name} has no per-sample gradient for its parameters")
 
+    def vjp_of_each(
+        self,
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+        residuals: Sequence[Any],
+        cotangents: Sequence[Any],
+        needed: Sequence[bool],
+        **attrs: Any,
+    ) -> Sequence[Any]:
+        """As `vjp` on arrays, for many cotangents along a new first axis: of parameters that meet
+        each other before they meet the samples. One by one, unless an operation knows better."""
+        pulled = [
+            self.vjp(NUMPY, inputs, outputs, residuals, list(gs), needed, **attrs)
+            for gs in zip(*([np.asarray(g) for g in gs] for gs in cotangents), strict=True)
+        ]
+        columns = zip(needed, zip(*pulled, strict=True), strict=False)
+        return [np.stack(column) if n else None for n, column in columns]
+
     def common(self, attrs: dict[str, Any]) -> Sequence[int]:
         """Which inputs are not of one sample but of all, as weights are."""
         return ()
@@ -214,12 +232,16 @@ class Node:
         """The raw vjp, but leaves, and the nodes `apart` from the samples, get one cotangent for
         each sample."""
         if self in apart:  # its cotangents are those of all samples already
-            of_each = [
-                self.pull([None if g is None else np.asarray(g[n]) for g in cotangents], needed)
-                for n in range(samples)
-            ]
-            pulled = zip(needed, zip(*of_each, strict=True), strict=False)
-            return [np.stack(column) if n else None for n, column in pulled]
+            self.check()
+            gs = cotangents
+            if len(gs) > 1:
+                gs = [
+                    np.zeros((samples, *shape), dtype) if g is None else g
+                    for g, (shape, dtype) in zip(gs, self.cotangent_of, strict=True)
+                ]
+            return self.op.vjp_of_each(
+                self.inputs, self.outputs, self.residuals, gs, needed, **self.attrs
+            )
         pairs = zip(needed, self.edges, strict=True)
         shared = [n and (type(e) is not tuple or e[0] in apart) for n, e in pairs]
         for k in self.op.common(self.attrs):

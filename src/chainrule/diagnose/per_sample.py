@@ -24,9 +24,9 @@ def per_sample_gradients(
     """The gradient of every sample's own loss by every parameter: ``∂l_n / ∂θ``.
 
     One forward and one backward pass over the whole batch: a layer's rule gives the outer products
-    ``δ_n x_nᵀ`` for all samples n at once instead of their sum ``δᵀ x`` (ledger B-03). Only what is
-    computed from parameters alone before it meets the samples, as ``w.T`` or ``exp(log_scale)``, is
-    pulled back sample by sample. As ``torch.func.vmap(torch.func.grad(loss), (None, 0, 0))``.
+    ``δ_n x_nᵀ`` for all samples n at once instead of their sum ``δᵀ x`` (ledger B-03). So do ``w.T``,
+    ``exp(log_scale)`` and what else is computed from parameters alone before they meet the samples.
+    As ``torch.func.vmap(torch.func.grad(loss), (None, 0, 0))``.
 
     Arguments:
         model: a module; its mode (training or evaluation) is left as it is. Samples must not

@@ -74,6 +74,7 @@ class Compiled(Op):
         )
         self.view = any(map(_is_view, program.outputs))
         self.broadcasts = all(e.op not in ("expand_dims", "squeeze") for e in order)
+        self.elementwise = self.broadcasts and not any("axis" in dict(e.attrs) for e in order)
         self.exact = tuple(_reads_exactly(x, order) for x in program.inputs)
 
     def __call__(self, *args: Any) -> Any:
@@ -266,6 +267,23 @@ class Compiled(Op):
             r.reshape(g.shape[0], *inputs[k].shape) if parameters[k] else r
             for k, r in enumerate(results)
         ]
+
+    def vjp_of_each(
+        self,
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+        residuals: Sequence[Any],
+        cotangents: Sequence[Any],
+        needed: Sequence[bool],
+        **attrs: Any,
+    ) -> Sequence[Any]:
+        """Element-wise texts take the new axis as one more that their arguments broadcast along."""
+        known = [a for a, n in zip(inputs, needed, strict=True) if n]
+        if self.elementwise and len(cotangents) == 1 and not any(a is None for a in known):
+            return self.per_sample(inputs, outputs, residuals, cotangents, needed, needed)
+        if self.elementwise and len(cotangents) == len(inputs) == 1:  # shaped as the output
+            return self.vjp(NUMPY, inputs, outputs, residuals, cotangents, needed)
+        return super().vjp_of_each(inputs, outputs, residuals, cotangents, needed, **attrs)
 
 
 def _is_view(e: Any) -> bool:

@@ -29,8 +29,11 @@ __all__ = [
 class _Linear(Op):
     """One array in, one array out; the vjp is another such operation."""
 
-    def __init__(self, name: str, forward: Any, adjoint: Any, view: bool = False) -> None:
+    def __init__(
+        self, name: str, forward: Any, adjoint: Any, view: bool = False, each: Any = None
+    ) -> None:
         self.name, self._forward, self._adjoint, self.view = name, forward, adjoint, view
+        self._each = each  # the adjoint of many arrays, along a new first axis
 
     def keeps(self, needed: Any, attrs: Any) -> Any:
         return (False,), (False,)
@@ -49,6 +52,19 @@ class _Linear(Op):
         **attrs: Any,
     ) -> Any:
         return (self._adjoint(cotangents[0], **attrs),)
+
+    def vjp_of_each(
+        self,
+        inputs: Any,
+        outputs: Any,
+        residuals: Any,
+        cotangents: Any,
+        needed: Any,
+        **attrs: Any,
+    ) -> Any:
+        if self._each is None:
+            return super().vjp_of_each(inputs, outputs, residuals, cotangents, needed, **attrs)
+        return (self._each(cotangents[0], **attrs),)
 
 
 def _data(x: Any) -> Any:
@@ -95,6 +111,7 @@ _reshape: _Linear = _Linear(
     lambda x, shape, before: np.reshape(x, shape),
     lambda g, shape, before: apply(_reshape, g, shape=before, before=shape)[0],
     view=True,
+    each=lambda g, shape, before: np.reshape(g, (len(g), *before)),
 )
 
 
@@ -114,6 +131,7 @@ _permute: _Linear = _Linear(
     lambda x, axes: np.transpose(x, axes),
     lambda g, axes: permute_dims(g, tuple(int(a) for a in np.argsort(axes))),
     view=True,
+    each=lambda g, axes: np.transpose(g, (0, *(int(a) + 1 for a in np.argsort(axes)))),
 )
 
 
