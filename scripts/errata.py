@@ -10,8 +10,10 @@ needs what the tests need: PyTorch and mpmath are references of some.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import math
+import re
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -42,12 +44,11 @@ lists every mistake, gap, contradiction and unsafe formula found in them: {total
 {measured} are measured and are tests: the printed form must fail, the library's must not.
 
 How to read an entry: its class and place, and the rows of the ledger it belongs to; the formula as
-printed; what is the matter with it; the right form with its source; where they say something of it,
-what PyTorch and Keras do; and the errors measured. Those are the largest absolute differences from
-the reference named (relative where it says so), in float64: first of the printed form, then of the
-library's function. For a convention, the first is a difference between two customs, not a mistake.
-What is left of the library's error is that of the reference: central differences are good to about
-10⁻⁹, draws to about 10⁻³.
+printed; what is the matter with it; the right form with its source; what PyTorch and Keras do; and
+the errors measured, of the printed form → of the library's function. These are the largest absolute
+differences from the reference named (relative where it says so), in float64. For a convention, the
+first is the difference between two customs, not a mistake. What is left of the second is the
+reference's: central differences are good to about 10⁻⁹, random draws to about 10⁻³.
 
 | class | | errata | measured | wording only | of layers to come |
 |---|---|---|---|---|---|
@@ -83,6 +84,17 @@ def measurements() -> dict[str, Measurement]:
     return gathered([importlib.import_module(f"errata.{name}") for name in MODULES])
 
 
+@functools.cache
+def groups() -> dict[str, str]:
+    """Where a group of ledger rows stands: ``O`` -> ``ledger.md#o-optimizers``."""
+    ledger = (ROOT / "docs" / "ledger.md").read_text("utf-8")
+    headings = re.findall(r"^## (([A-Z]+) .*)$", ledger, re.MULTILINE)
+    return {
+        group: "ledger.md#" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+        for heading, group in headings
+    }
+
+
 def state(entry: dict[str, Any], measured: dict[str, Measurement]) -> str:
     """``measured``, ``words``, ``open``, or ``missing``: still to be measured."""
     if entry["id"] in measured:
@@ -99,10 +111,10 @@ def result(measurement: Measurement) -> str:
     """Both errors and what was compared."""
     printed, library = measurement()
     if printed is None:
-        first = "nothing"
+        first = "not printed"
     elif isinstance(printed, str):
         assert printed == SHAPE
-        first = "no such shape"
+        first = "another shape"
     else:
         first = "not a number" if math.isnan(printed) else number(printed)
     return f"{first} → {number(library)}. {measurement.about}"
@@ -110,7 +122,7 @@ def result(measurement: Measurement) -> str:
 
 def blocks(entry: dict[str, Any], measured: dict[str, Measurement]) -> Iterator[str]:
     yield f"### {entry['id']}\n"
-    rows = ", ".join(entry["rows"])
+    rows = ", ".join(f"[{row}]({groups()[row.partition('-')[0]]})" for row in entry["rows"])
     yield f"**{CLASSES[entry['class']].capitalize()}** · {entry['place']} · ledger {rows}\n"
     yield f"- printed: {entry['printed']}"
     yield f"- but: {entry['why']}"
@@ -119,7 +131,7 @@ def blocks(entry: dict[str, Any], measured: dict[str, Measurement]) -> Iterator[
         yield f"- elsewhere: {entry['mainstream']}"
     match state(entry, measured):
         case "measured":
-            yield f"- measured, printed → library: {result(measured[entry['id']])}"
+            yield f"- measured: {result(measured[entry['id']])}"
         case "words":
             yield "- a matter of words: nothing to measure"
         case "open":

@@ -16,6 +16,7 @@ from errata.measured import (
     differences,
     erratum,
     error,
+    gradient,
     off,
     relative,
     rng,
@@ -197,3 +198,39 @@ def gelu_derivative() -> Errors:
     closed = 0.5 * (1 + t) + 0.5 * x * (1 - t**2) * c * (1 + 3 * 0.044715 * x**2)
     form = off(slopes(lambda v: cr.ops.gelu(v, approximate="tanh"), x), closed)
     return None, worst(off(slopes(cr.ops.gelu, x), exact), form)
+
+
+@erratum("E004-07")
+def slope_of_prelu() -> Errors:
+    """∂/∂a of PReLU summed over 6 entries, taken for 0 where the note gives none; `cr.ops.prelu`;
+    differences."""
+    x = rng(24).normal(size=(6, 1))
+    expected = differences(lambda a: np.where(x > 0, x, a * x).sum(), [0.25])
+    ours = gradient(lambda a: cr.ops.prelu(x, a).sum(), [0.25])
+    return error([0.0], expected), off(ours, expected)
+
+
+@erratum("E004-12")
+def gated_linear_unit() -> Errors:
+    """The Kronecker product of a and σ(b), 16 numbers; `cr.ops.glu` of both halves, and its
+    derivative by b; by hand, and differences."""
+    r = rng(25)
+    a, b, g = r.normal(size=4), r.normal(size=4), r.normal(size=4)
+    value = off(cr.ops.glu(np.concatenate([a, b])), a * sigma(b))
+    ours = gradient(lambda v: (g * cr.ops.glu(v)).sum(), np.concatenate([a, b]))
+    by_a = g * sigma(b)
+    by_b = differences(lambda v: np.sum(g * a * sigma(v)), b)
+    return error(np.kron(a, sigma(b)), a * sigma(b)), worst(
+        value, off(ours, np.concatenate([by_a, by_b]))
+    )
+
+
+@erratum("E004-13", within=1e-3)
+def range_of_rrelu() -> Errors:
+    """The slopes that `cr.ops.rrelu` draws 100,000 times, their least, mean and largest beside 1/8,
+    11/48 and 1/3; its slope for testing beside 11/48."""
+    x = np.full(100_000, -1.0)
+    drawn = -array(cr.ops.rrelu(x, training=True))
+    tested = -array(cr.ops.rrelu(x[:1], training=False))
+    found = [drawn.min(), drawn.mean(), drawn.max(), tested[0]]
+    return None, off(found, [1 / 8, 11 / 48, 1 / 3, 11 / 48])

@@ -240,3 +240,39 @@ def scales_of_cross_entropy() -> Errors:
         off(cr.ops.cross_entropy(n.z, n.t, reduction="sum"), n.each.sum()),
         off(ours, n.p - n.t),
     )
+
+
+@erratum("E004-02", within=ROUNDING)
+def divergence_with_a_zero() -> Errors:
+    """Σ p log(p/q) of p = q = (½, ½, 0), beside 0; `cr.ops.kl_div` and `cr.ops.kl_divergence`."""
+    p = np.array([[0.5, 0.5, 0.0]])
+    with as_printed():
+        printed = error(np.sum(p * np.log(p / p)), 0.0)
+        log_q = np.log(p)
+    return printed, worst(
+        off(cr.ops.kl_divergence(p, p), 0.0),
+        off(cr.ops.kl_div(np.maximum(log_q, -1e4), p, reduction="batchmean"), 0.0),
+    )
+
+
+@erratum("E004-14", within=ROUNDING)
+def order_of_the_divergence() -> Errors:
+    """KL(p‖q) with the arguments in the note's order given to `cr.ops.kl_div`, whose order is
+    torch's; `cr.ops.kl_div(log q, p)` and `cr.ops.kl_divergence(p, q)`; the sum by hand."""
+    r = rng(35)
+    p, q = softmax(r.normal(size=(1, 4))), softmax(r.normal(size=(1, 4)))
+    expected = sum(a * np.log(a / b) for a, b in zip(p[0], q[0], strict=True))
+    swapped = cr.ops.kl_div(np.log(p), q, reduction="sum")
+    return error(swapped, expected), worst(
+        off(cr.ops.kl_div(np.log(q), p, reduction="batchmean"), expected),
+        off(cr.ops.kl_divergence(p, q), expected),
+    )
+
+
+@erratum("E004-06", within=ROUNDING)
+def labels_of_the_hinge() -> Errors:
+    """The hinge loss with labels 0 and 1 in place of −1 and 1; `cr.ops.hinge_loss`; by hand."""
+    score, y = rng(36).normal(size=6), np.array([0.0, 1.0, 0.0, 1.0, 1.0, 0.0])
+    expected = sum(max(0.0, 1 - s if t else 1 + s) for s, t in zip(score, y, strict=True)) / 6
+    printed = np.maximum(0, 1 - y * score).mean()
+    return error(printed, expected), off(cr.ops.hinge_loss(score, 2 * y - 1), expected)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 import chainrule as cr
+from chainrule.ops import regularization, spectral
 from errata.measured import (
     ROUNDING,
     Errors,
     array,
     as_printed,
+    differences,
     erratum,
     error,
+    gradient,
     off,
     relative,
     rng,
@@ -79,6 +83,87 @@ def variance_of_a_sum() -> Errors:
     return abs(1 / 100 - variance), abs(x.var() - variance)
 
 
+# -- penalties ------------------------------------------------------------------------------------
+
+
+@cache
+def _weights() -> Any:
+    return rng(42).normal(size=(4, 3))
+
+
+@erratum("E004-30", within=ROUNDING)
+def one_sign_two_norms() -> Errors:
+    """√ΣW² beside the largest singular value of a 4×3 matrix; `cr.ops.norm`, which is the first,
+    and `spectral_norm`, the second."""
+    w = _weights()
+    frobenius, largest = math.sqrt(np.sum(w**2)), float(np.linalg.svd(w)[1][0])
+    return frobenius - largest, worst(
+        off(cr.ops.norm(w), frobenius), off(spectral.spectral_norm(w), largest)
+    )
+
+
+@erratum("E004-31")
+def derivative_of_the_spectral_norm() -> Errors:
+    """The derivative of `spectral_norm`, exactly and by `power_iteration`, beside
+    u₁v₁ᵀ by `numpy.linalg.svd` and central differences."""
+    w = _weights()
+    u, _, vt = np.linalg.svd(w)
+    exact = gradient(spectral.spectral_norm, w)
+    columns = np.full((4, 1), 0.5), np.full((3, 1), 3**-0.5)
+    iterated = gradient(lambda m: spectral.power_iteration(m, *columns, iterations=200)[0], w)
+    return None, worst(
+        off(exact, np.outer(u[:, 0], vt[0])),
+        off(exact, differences(lambda m: np.linalg.norm(m, 2), w)),
+        off(iterated, exact),
+    )
+
+
+@erratum("E004-32")
+def derivative_of_orthogonality() -> Errors:
+    """The derivative of `orthogonality_penalty` beside 4W(WᵀW − I) and differences."""
+    w = _weights()
+    ours = gradient(regularization.orthogonality_penalty, w)
+    plain = differences(lambda m: np.sum((m.T @ m - np.eye(3)) ** 2), w)
+    return None, worst(off(ours, 4 * w @ (w.T @ w - np.eye(3))), off(ours, plain))
+
+
+@erratum("E004-33")
+def penalty_without_a_gradient() -> Errors:
+    """The update's missing term, 0, and the derivative of `max_norm_penalty`, c = 1;
+    differences; that `max_norm_projection` leaves no row longer than c."""
+    w = _weights()
+    expected = differences(lambda m: np.maximum(0, np.linalg.norm(m, axis=1) - 1).sum(), w)
+    ours = gradient(lambda m: regularization.max_norm_penalty(m, 1.0), w)
+    longest = np.linalg.norm(array(regularization.max_norm_projection(w, 1.0)), axis=1).max()
+    return error(np.zeros((4, 3)), expected), worst(off(ours, expected), max(0.0, longest - 1))
+
+
+@erratum("E004-54", at_least=1e-3, within=ROUNDING)
+def steps_around_zero() -> Errors:
+    """What is left of w = 0.005 after 1000 steps of 0.01 sign(w), the derivative of
+    `l1_penalty`, which is to become 0; after 1000 of `soft_threshold`."""
+    by_sign = by_threshold = np.array([0.005])
+    for _ in range(1000):
+        by_sign = by_sign - 0.01 * np.sign(by_sign)
+        by_threshold = array(regularization.soft_threshold(by_threshold, 0.01))
+    return off(by_sign, [0.0]), off(by_threshold, [0.0])
+
+
+@erratum("X-09")
+def half_of_l2() -> Errors:
+    """Keras' gradient 2λw beside that of note 004's ½λ‖w‖², by differences; λ times that of
+    `l2_penalty`, and λw of a step by `cr.optim.SGD(weight_decay=λ)`."""
+    w, strength = _weights(), 0.1
+    expected = differences(lambda m: 0.5 * strength * np.sum(m**2), w)
+    p = cr.nn.Parameter(w)
+    p.grad = np.zeros((4, 3))
+    cr.optim.SGD([p], lr=1.0, weight_decay=strength).step()
+    return error(2 * strength * w, expected), worst(
+        off(strength * gradient(regularization.l2_penalty, w), expected),
+        off(w - array(p), expected),
+    )
+
+
 # -- metrics --------------------------------------------------------------------------------------
 
 
@@ -90,3 +175,29 @@ def empty_denominator() -> Errors:
     with as_printed():
         printed = error(np.float64(0) / np.float64(0), 0.0)
     return printed, off(cr.metrics.precision_score(y, p, zero_division=0), 0.0)
+
+
+def _mcc(tp: Any, tn: Any, fp: Any, fn: Any) -> Any:
+    return (tp * tn - fp * fn) / np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+
+
+@erratum("E004-38", within=ROUNDING)
+def empty_row_of_the_table() -> Errors:
+    """Matthews' coefficient, where nothing is predicted positive: 0/0, and
+    `cr.metrics.matthews_corrcoef`, beside 0."""
+    y, p = np.array([1, 0, 1, 0]), np.zeros(4, int)
+    with as_printed():
+        printed = error(_mcc(*np.float64([0, 2, 0, 2])), 0.0)
+    return printed, off(cr.metrics.matthews_corrcoef(y, p), 0.0)
+
+
+@erratum("E004-39", within=ROUNDING)
+def overflow_of_counts() -> Errors:
+    """Matthews' coefficient of 90,000 right and 10,000 wrong of each class in 64-bit integers, and
+    `cr.metrics.matthews_corrcoef`, beside 0.8."""
+    right, wrong = np.int64(90_000), np.int64(10_000)
+    with as_printed():
+        printed = error(_mcc(right, right, wrong, wrong), 0.8)
+    y = np.repeat([1, 0], 100_000)
+    p = np.repeat([1, 0, 0, 1], [90_000, 10_000, 90_000, 10_000])
+    return printed, off(cr.metrics.matthews_corrcoef(y, p), 0.8)
