@@ -29,6 +29,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA, PAGE = ROOT / "docs" / "ledger.toml", ROOT / "docs" / "ledger.md"
+ERRATA = ROOT / "docs" / "errata.toml"
 PAGES = {"notation": ROOT / "docs" / "notation.md", "advice": ROOT / "docs" / "advice.md"}
 KINDS = {"object": "object", "notation": "convention", "advice": "advice"}
 KEYS = {"what", "object", "tests", "notation", "advice"}
@@ -42,7 +43,8 @@ Five sets of lecture notes on neural networks, here called note 000 to note 004,
 library set out to implement, whole. Every formula, convention and piece of advice in them is a row:
 an **object** of the library with the tests that prove it, a **convention** told in
 [the notation](notation.md), **advice** given in [words](advice.md), or still **open**. A test fails
-when a row loses its home. `cr` is `import chainrule as cr`; tests stand in `tests/`.
+when a row loses its home. `cr` is `import chainrule as cr`; tests stand in `tests/`. What a note
+has wrong is told in [the errata](errata.md), and measured by tests of its own.
 """
 
 Row = dict[str, Any]
@@ -157,6 +159,16 @@ def problems(groups: dict[str, Any], rows: dict[str, Row]) -> list[str]:
     return found
 
 
+@cache
+def errata() -> dict[str, list[str]]:
+    """The errata of each row that has some."""
+    found: dict[str, list[str]] = {}
+    for erratum in tomllib.loads(ERRATA.read_text("utf-8"))["erratum"]:
+        for name in erratum["rows"]:
+            found.setdefault(name, []).append(erratum["id"])
+    return found
+
+
 def short(path: str) -> str:
     return path.replace("chainrule.", "cr.", 1)
 
@@ -189,12 +201,19 @@ def page(groups: dict[str, Any], rows: dict[str, Row]) -> str:
     totals = [str(sum(n for (_, w), n in counts.items() if w == word)) for word in words]
     lines.append(f"| | all | {sum(g['rows'] for g in groups.values())} | {' | '.join(totals)} |")
     for group, g in groups.items():
-        lines += ["", f"## {group} {g['title']}", "", "| row | what | kind | where | proved by |"]
-        lines.append("|---|---|---|---|---|")
+        lines += [
+            "",
+            f"## {group} {g['title']}",
+            "",
+            "| row | what | kind | where | proved by | errata |",
+        ]
+        lines.append("|---|---|---|---|---|---|")
         for name in expected({group: g}):
             row = rows[name]
             tests = "<br>".join(f"`{test}`" for test in as_list(row.get("tests")))
-            lines.append(f"| {name} | {row['what']} | {kind(row)} | {home(row)} | {tests} |")
+            slips = " ".join(f"[{id}](errata.md#{id.lower()})" for id in errata().get(name, ()))
+            cells = [name, row["what"], kind(row), home(row), tests, slips]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
