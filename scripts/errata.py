@@ -177,6 +177,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the page to this file")
     file = parser.parse_args().write
+    absent = {name for measurement in measurements().values() for name in measurement.missing}
+    if absent:
+        sys.exit(f"to measure the errata, install what they are compared with: {sorted(absent)}")
     if file:
         file.write_text(page(), "utf-8")
     else:

@@ -181,13 +181,15 @@ def zero_times_log_of_zero() -> Errors:
 
 @erratum("E003-18", within=ROUNDING)
 def target_over_activation() -> Errors:
-    """−t/a at a = t = (0, 1), beside (0, −1); the gradient of `cr.ops.cross_entropy` by logits of
-    ±800, which is a − t, beside (0, 0)."""
-    t = np.array([0.0, 1.0])
+    """−t/a at a = t = (0, 1), beside (0, −1); the derivative of
+    `cr.ops.distribution_cross_entropy` there, and of `cr.ops.cross_entropy` by logits of ±800,
+    a − t, beside (0, 0)."""
+    t, z = np.array([0.0, 1.0]), np.array([[-800.0, 800.0]])
     with as_printed():
         printed = error(-t / t, [0, -1])
-    ours = gradient(lambda z: cr.ops.cross_entropy(z, t[None]), np.array([[-800.0, 800.0]]))
-    return printed, off(ours, [[0, 0]])
+    by_a = gradient(lambda a: cr.ops.distribution_cross_entropy(t, a), t)
+    by_z = gradient(lambda z: cr.ops.cross_entropy(z, t[None]), z)
+    return printed, worst(off(by_a, [0, -1]), off(by_z, [[0, 0]]))
 
 
 @erratum("E003-19")

@@ -140,8 +140,8 @@ def penalty_without_a_gradient() -> Errors:
 
 @erratum("E004-54", at_least=1e-3, within=ROUNDING)
 def steps_around_zero() -> Errors:
-    """What is left of w = 0.005 after 1000 steps of 0.01 sign(w), the derivative of
-    `l1_penalty`, which is to become 0; after 1000 of `soft_threshold`."""
+    """What is left of w = 0.005, which is to become 0, after 1000 steps of 0.01 sign(w), 0.01 times
+    the derivative of `l1_penalty`; after as many of `soft_threshold`."""
     by_sign = by_threshold = np.array([0.005])
     for _ in range(1000):
         by_sign = by_sign - 0.01 * np.sign(by_sign)
