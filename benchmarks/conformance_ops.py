@@ -30,6 +30,7 @@ ONE_LABEL = "one label of shape (1,) for an input without a batch axis: shapes m
 INTEGER_MEAN = "the mean of integers: a float here, PyTorch refuses"
 EMPTY = "a maximum over no entries: it raises, as NumPy's"
 WEIGHTED_MEAN = "weight with reduction='mean': here Σwl / Σw, PyTorch divides by n"
+NO_CHANNELS = "dropout of channels where they are not certain: chainrule asks for the axes"
 ROW_WEIGHT = "a one-dimensional weight: here it is per row, PyTorch's is per column"
 CORNER = "gather from a corner of the input: take_along_axis needs one index per place"
 
@@ -38,7 +39,7 @@ CORNER = "gather from a corner of the input: take_along_axis needs one index per
 class Case:
     name: str  # of chainrule's function
     call: Callable[..., Any]
-    check: Callable[..., str | None] | None = None  # where values are drawn at random
+    check: Callable[..., Any] | None = None  # of drawn values; NotImplemented where none are
     theirs: Callable[[Any], Any] | None = None  # what of PyTorch's result is compared
     second: bool = True
     labels: int | None = None  # where PyTorch's samples have any numbers for the labels -1 and 1
@@ -511,28 +512,87 @@ def thresholded_softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> 
 add("nn.functional.softplus", "softplus", thresholded_softplus)
 
 
-def dropped(ours: Any, x: Any, args: Any, kwargs: Any) -> str | None:
-    """Every entry is 0 or x / (1 - p); which, is drawn. The gradient has the same mask."""
-    p, training = kwargs.get("p", 0.5), kwargs.get("training", True)
-    a = x.detach().numpy()
-    y = ours.detach().numpy()
-    if not training or p == 0:
-        return difference(y, a, "value")
-    if p == 1:
-        return difference(y, np.zeros_like(a), "value")
-    kept = y != 0
-    found = difference(y, np.where(kept, a / (1 - p), 0).astype(a.dtype), "value")
-    if a.size > 1000 and abs(kept.mean() - (1 - p)) > 0.05:
-        found = found or f"a share of {kept.mean()} is kept"
-    return found
+def line(x: Any, kept: float, shift: float, value: float) -> tuple[Any, Any]:
+    """What an entry may become and its slope: ``kept · x + shift``, or `value` with slope 0."""
+    whole = np.ones_like(x)
+    return (
+        np.stack([kept * x + shift, value * whole]).astype(x.dtype),
+        np.stack([kept * whole, 0 * whole]),
+    )
 
 
+def dropping(alpha: bool = False, channels: bool = False) -> Callable[..., Any]:
+    """The check of a kind of dropout: each entry is one of two values, its derivative is the slope
+    of this one, and channels share it. Without draws, PyTorch's values decide."""
+
+    def check(ours: Any, leaf: Any, p: float = 0.5, training: bool = not alpha, **_: Any) -> Any:
+        if not training or p in (0, 1):
+            return NotImplemented
+        x, y = leaf.detach().numpy(), ours.detach().numpy()
+        lowest = -1.0507009873554805 * 1.6732632423543772
+        a = ((1 - p) * (1 + p * lowest**2)) ** -0.5 if alpha else 1 / (1 - p)
+        b = -a * p * lowest if alpha else 0.0
+        values, slopes = line(x, a, b, a * lowest + b if alpha else 0.0)
+        (g,) = cr.autograd.grad([ours], [leaf], [np.ones_like(y)])
+        kept = g.numpy() != 0
+        found = difference(y, np.where(kept, *values), "value")
+        found = found or difference(g.numpy(), np.where(kept, *slopes).astype(x.dtype), "gradient")
+        if channels and not found:
+            flat = kept.reshape(*x.shape[:2], -1)
+            found = None if (flat == flat[:, :, :1]).all() else "a channel is dropped in part"
+        if x.size > 1000 and not channels and abs(kept.mean() - (1 - p)) > 0.05:
+            found = found or f"a share of {kept.mean()} is kept"
+        return found
+
+    return check
+
+
+def random_slopes(
+    ours: Any, leaf: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False
+) -> Any:
+    if not training:
+        return NotImplemented
+    x, y = leaf.detach().numpy(), ours.detach().numpy()
+    (g,) = cr.autograd.grad([ours], [leaf], [np.ones_like(y)])
+    slope = g.numpy()
+    if not ((x > 0) | ((slope >= lower) & (slope <= upper))).all():
+        return "a slope outside the range"
+    if not (slope[x > 0] == 1).all():
+        return "a slope other than 1 above 0"
+    return difference(y, slope * x, "value")
+
+
+def droppable(name: str, ranks: tuple[int, ...] = ()) -> Callable[..., Any]:
+    def call(x: Any, *args: Any, **kwargs: Any) -> Any:
+        if ranks and len(shape(x)) not in ranks:
+            raise NotApplicable(NO_CHANNELS)
+        return getattr(ops, name)(x, *args, **renamed(kwargs, {}))
+
+    return call
+
+
+add("nn.functional.dropout", "dropout", droppable("dropout"), check=dropping())
 add(
-    "nn.functional.dropout",
-    "dropout",
-    lambda x, p=0.5, training=True, inplace=False: ops.dropout(x, p, training),
-    check=dropped,
+    "nn.functional.dropout2d",
+    "dropout2d",
+    droppable("dropout2d", (4,)),
+    check=dropping(channels=True),
 )
+add(
+    "nn.functional.dropout3d",
+    "dropout3d",
+    droppable("dropout3d", (4, 5)),
+    check=dropping(channels=True),
+)
+add("nn.functional.alpha_dropout", "alpha_dropout", check=dropping(alpha=True))
+for name in ("with_train", "without_train"):
+    add(
+        f"nn.functional.feature_alpha_dropout|{name}",
+        "feature_alpha_dropout",
+        droppable("feature_alpha_dropout", (3, 4, 5)),
+        check=dropping(alpha=True, channels=True),
+    )
+add("nn.functional.rrelu", "rrelu", check=random_slopes)
 
 # -- losses ------------------------------------------------------------------------------------
 

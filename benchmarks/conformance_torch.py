@@ -200,7 +200,9 @@ def one_sample(case: Any, info: Any, sample: Any, *, exact: bool) -> str | None:
     before = [raw(t).copy() for t in leaves(ours_in, cr.Tensor)]
     ours = case.call(ours_in[0], *ours_in[1], **ours_in[2])
     if case.check is not None:
-        return case.check(ours, *theirs_in)  # type: ignore[no-any-return]
+        checked = case.check(ours, ours_in[0], *ours_in[1], **ours_in[2])
+        if checked is not NotImplemented:
+            return checked  # type: ignore[no-any-return]
     theirs = info(sample.input, *sample.args, **sample.kwargs)
     if case.theirs is not None:
         theirs = case.theirs(theirs)
