@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,10 +23,24 @@ _C = {
 }  # fmt: skip
 
 
+_SIMD = "#pragma omp simd"
 _DECLARED = rf"(?:const )?(?:{'|'.join({*_C.values(), 'int', 'ptrdiff_t'})}) "
 
 #: A part of a live array.
 Place: TypeAlias = tuple[int, int, tuple[int, ...]]
+_WIDEST = 104  # of a line of declarations
+
+
+@dataclass
+class _Pointer:
+    """The declaration of a place in memory."""
+
+    kind: str  # its type in C
+    name: str
+    base: str
+    home: tuple[int, int]  # the space and the number of the array that it is in
+    offset: int  # in entries
+    shape: tuple[int, ...]
 
 
 def show_c(replay: Replay, names: Mapping[Place, str], title: str) -> str:
@@ -57,7 +72,7 @@ class _Text:
         self.names: dict[tuple[Ref, str], str] = {}
         self.current: dict[Ref, str] = {}
         self.taken = {"i", "j", "scratch", "workspace", "rows", "columns", title}
-        self.declared: list[str] = []
+        self.declared: list[_Pointer] = []
         for i in self.layout.instructions:  # what the kernels call their own values
             if i.text is not None:
                 self.taken.update(re.findall(r"\b[A-Za-z_]\w*", i.text.source))
@@ -65,13 +80,18 @@ class _Text:
         self.taken.update(self.arguments)
 
     def text(self) -> str:
-        body = [line for i in self.layout.instructions for line in self.instruction(i)]
+        body: list[str] = []
+        for i in self.layout.instructions:
+            lines = self.instruction(i)
+            if i.kind == "kernel" and body and body[-1].startswith("cblas"):
+                lines = lines[1:]  # what is done to a product stands below it
+            body += lines
         return "\n".join(
             [
                 *self.head(),
                 f"void {self.title}({', '.join(self.parameters())})",
                 "{",
-                *(f"    {line}" for line in self.declared),
+                *(f"    {line}" for line in declarations(self.declared)),
                 *(f"    {line}".rstrip() for line in body),
                 "}",
                 "",
@@ -105,13 +125,14 @@ class _Text:
 
     def notes(self) -> list[str]:
         """Where what runs is faster and longer than what is shown."""
+        found = [f" * loops over j run in vectors ({_SIMD})"]
         beside = any(
             i.text is not None and i.details[0] >= BESIDE and i.details[1] < i.text.narrow
             for i in self.layout.instructions
         )
-        if not beside:
-            return []
-        return [" * short rows run sixteen side by side, with the same bits as shown, one by one"]
+        if beside:
+            found.append(" * short rows run sixteen side by side, with the bits of one by one")
+        return found
 
     def parameters(self) -> list[str]:
         r = self.replay.recorder
@@ -160,16 +181,17 @@ class _Text:
         if space == LIVE:
             known = self.given.get((index, offset // size, tuple(shape or ())))
             wish = known or (f"{owner}_{wish}" if owner else wish)
-            base = f"({c} *)live[{index}]" + (f" + {offset // size}" if offset else "")
+            base = f"({c} *)live[{index}] + {offset // size}" if offset else f"live[{index}]"
         elif space == WORKSPACE:
             base = f"({c} *)(workspace + {offset})"
         else:
             home = self.arguments[index] if space == ARGUMENT else f"result{index}"
             base = f"{home} + {offset // size}"
         name = self.names[key] = self.fresh(wish)
-        about = f"  /* {_shape(shape)} */" if shape not in (None, ()) else ""
-        const = "const " if space == ARGUMENT else ""
-        self.declared.append(f"{const}{c} *{name} = {base};{about}")
+        kind = f"const {c}" if space == ARGUMENT else c
+        self.declared.append(
+            _Pointer(kind, name, base, (space, index), offset // size, tuple(shape or ()))
+        )
         return name
 
     def fresh(self, wish: str) -> str:
@@ -212,7 +234,8 @@ class _Text:
         text = re.sub(r"\bstep\[(\d+)\]", lambda m: str(steps[int(m[1])]), text)
         text = re.sub(r"\brows\b", str(rows), text)
         text = re.sub(r"\bcolumns\b", str(columns), text)
-        lines = [f"    {line}" for line in joined(text.split("\n"))]
+        shown = [line for line in text.split("\n") if line.strip() != _SIMD]
+        lines = [f"    {line}" for line in joined(shown)]
         return ["", f"{{   /* {formulas(group.formulas)} */", *lines, "}"]
 
     def value_at(self, ref: Ref, group: Any) -> Any:
@@ -331,6 +354,36 @@ class _Text:
         ]
 
 
+def declarations(pointers: list[_Pointer]) -> list[str]:
+    """The places in memory: those of a kind together, in their order, with their shapes."""
+    first: dict[tuple[str, tuple[int, int]], _Pointer] = {}
+    order = sorted(pointers, key=lambda p: (p.home[0] != LIVE, p.kind, p.home))
+    live = [p for p in order if p.home[0] == LIVE]
+    live.sort(key=lambda p: (p.kind, p.home, p.offset))
+    homes = [p.home for p in pointers]
+    lines: list[str] = []
+    line, shapes, last = "", list[str](), (-1, -1)
+    for p in [*live, *order[len(live) :]]:
+        start = first.setdefault((p.kind, p.home), p)
+        base = p.base
+        if p.home[0] == LIVE and p is not start:  # so many entries further than the first
+            further = p.offset - start.offset
+            base = f"{start.name} + {further}" if further else start.name
+        kind = f"{p.kind} *"
+        more = f"{line}, *{p.name} = {base}"
+        known = [*shapes, _shape(p.shape)] if p.shape else shapes
+        apart = p.home != last and max(homes.count(p.home), homes.count(last)) > 2
+        if apart or not line.startswith(kind) or len(_declaration(more, known)) > _WIDEST:
+            lines += [_declaration(line, shapes)] if line else []
+            more, known = f"{kind}{p.name} = {base}", [_shape(p.shape)] if p.shape else []
+        line, shapes, last = more, known, p.home
+    return [*lines, _declaration(line, shapes)] if line else lines
+
+
+def _declaration(line: str, shapes: list[str]) -> str:
+    return f"{line};" + (f"  /* {', '.join(shapes)} */" if shapes else "")
+
+
 def sorted_operands(lines: list[str]) -> list[str]:
     """The declarations of operands: what is read, what is written, and single numbers.
 
@@ -353,12 +406,17 @@ def joined(lines: list[str]) -> list[str]:
     ['float *x = z1, *out = d;', 'const float a = *y;']
     """
     found: list[str] = []
+    read = r"\w+ = \*?\w+(?:\[\w\])?"  # inside a loop only what is read stands together
     for line in lines:
-        if found and (declared := re.fullmatch(rf"({_DECLARED})(\*?)(\w+ = .*;)", line)):
+        if found and (declared := re.fullmatch(rf"( *{_DECLARED})(\*?)(\w+ = .*;)", line)):
             kind, pointer, rest = declared.groups()
             both = f"{found[-1].removesuffix(';')}, {pointer}{rest}"
             alike = re.match(rf"{re.escape(kind + pointer)}\w+ = .*;$", found[-1])
-            if alike and len(both) <= 72:
+            inside = line.startswith(" ")
+            if inside:
+                alike = re.match(rf"{re.escape(kind)}{read}(?:, {read})*;$", found[-1])
+                alike = alike and re.fullmatch(rf"{read};", rest)
+            if alike and len(both) <= 84:
                 found[-1] = both
                 continue
         found.append(line)
