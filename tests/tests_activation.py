@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 import chainrule as cr
-from chainrule import ops
+from chainrule import nn, ops
+from chainrule.ops.formula import FORMULAS
 
 
 def value_and_derivatives(name, x, start=None, **attrs):
@@ -52,3 +53,28 @@ def differences(name, theirs, **attrs):
         far = ~np.isclose(a, b, rtol=1e-9, atol=1e-300, equal_nan=True)
         found.append({"nan" if np.isnan(v) else float(v) for v in GRID[far]})
     return tuple(found)
+
+
+def check_layer(layer, torch):
+    """A layer is torch's of the same name, keeps types, is built from its architecture, and has
+    gradients."""
+    options = {"dim" if k == "axis" else k: v for k, v in vars(layer).items() if k == "axis"}
+    options = options or {
+        "dim" if k == "axis" else k: v for k, v in getattr(layer, "options", {}).items()
+    }
+    theirs = getattr(torch.nn, type(layer).__name__)(**options)
+    x = np.linspace(-4, 4, 36).reshape(6, 6)
+    np.testing.assert_allclose(layer(x), theirs(torch.tensor(x)).numpy(), rtol=1e-9, atol=1e-12)
+    single = x.astype(np.float32)
+    y = layer(single)
+    assert type(y) is np.ndarray
+    assert y.dtype == np.float32
+    t = cr.tensor(single, requires_grad=True)
+    assert layer(t).requires_grad
+    np.testing.assert_array_equal(layer(t).detach().numpy(), y)
+    again = nn.build(layer.architecture())
+    assert repr(again) == repr(layer)
+    np.testing.assert_array_equal(again(single), y)
+    if isinstance(layer, nn.Activation):
+        assert FORMULAS[layer.formula.name] is layer.formula
+    assert not list(layer.parameters())

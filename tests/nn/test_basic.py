@@ -1,8 +1,6 @@
-"""Identity, Flatten, Dropout."""
+"""Identity, Flatten."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pytest
@@ -41,46 +39,9 @@ def test_flatten_names_itself() -> None:
         nn.Flatten(3, 1)(np.ones((2, 2, 2, 2)))
 
 
-def test_dropout_follows_the_mode() -> None:
-    layer = nn.Dropout(0.25)
-    x = np.ones((100, 100), np.float32)
-    y = layer(x)
-    assert y.dtype == np.float32
-    assert set(np.unique(y)) == {np.float32(0), np.float32(1 / 0.75)}
-    # four standard errors of a share of 10,000
-    assert abs((y == 0).mean() - 0.25) < 4 * (0.25 * 0.75 / 10_000) ** 0.5
-    assert layer.eval()(x) is x
-
-
-def test_dropout_gradient_uses_the_same_mask() -> None:
-    x = cr.tensor(np.ones((20, 20), np.float32), requires_grad=True)
-    y = nn.Dropout(0.5)(x)
-    y.sum().backward()
-    assert x.grad is not None
-    assert np.array_equal(x.grad.numpy(), y.detach().numpy())
-
-
-def test_dropouts_of_a_model_draw_apart() -> None:
-    model = nn.Sequential(nn.Dropout(0.5), nn.Identity(), nn.Dropout(0.5))
-    x = np.ones((1, 1000), np.float32)
-    masks: list[Any] = []
-    for layer in (model[0], model[2]):
-        layer.register_forward_hook(lambda m, args, out: masks.append((args[0] != 0, out != 0)))
-    model(x)
-    alive = masks[0][1]
-    assert 0.3 < masks[1][1][alive].mean() < 0.7
-
-
-@pytest.mark.parametrize("p", [-0.1, 1.1, float("nan")])
-def test_dropout_takes_a_probability(p: float) -> None:
-    with pytest.raises(ValueError, match="Dropout: p is the probability of a zero"):
-        nn.Dropout(p)
-
-
 def test_repr() -> None:
-    assert [repr(m) for m in (nn.Identity(), nn.Flatten(), nn.Flatten(2), nn.Dropout())] == [
+    assert [repr(m) for m in (nn.Identity(), nn.Flatten(), nn.Flatten(2))] == [
         "Identity()",
         "Flatten()",
         "Flatten(start_axis=2, end_axis=-1)",
-        "Dropout(p=0.5)",
     ]

@@ -184,8 +184,8 @@ def errors(case: Case) -> tuple[float, float, float]:
     for order in (1, 2):
         worst = 0.0
         for _ in range(_DIRECTIONS):
-            error, scale, _ = directional_error(case.f, double, reals, rng, order)
-            worst = max(worst, _finite(error / max(scale, 1e-3)))
+            found = directional_error(case.f, double, reals, rng, order)
+            worst = max(worst, _finite(found.error / max(found.size, 1e-3)))
         derivatives.append(worst)
     return _finite(first), derivatives[0], derivatives[1]
 
@@ -343,10 +343,14 @@ def _loss(name: str) -> Case:
 _LAYERS: dict[str, tuple[Callable[[], tuple[Any, ...]], tuple[int, ...]]] = {
     "Activation": (lambda: (ops.tanh,), (4, 6)),
     "Dense": (lambda: (6, 3), (4, 6)),
+    "Dropout2d": (tuple, (2, 3, 2, 2)),
+    "Dropout3d": (tuple, (2, 3, 2, 2)),
     "EmbedColumns": (lambda: (8, [(3, 2), (2, 1)]), (4, 6)),
     "Embedding": (lambda: (3, 2), (4, 6)),
+    "FeatureAlphaDropout": (tuple, (2, 3, 4)),
     "Flatten": (tuple, (4, 2, 3)),
     "Standardize": (lambda: (_draws(1, 6)[0], np.abs(_draws(1, 6)[0]) + 0.5), (4, 6)),
+    "Threshold": (lambda: (0.5, 0.1), (4, 6)),
     "Sequential": (lambda: (nn.Dense(6, 5, activation="gelu"), nn.Dense(5, 3)), (4, 6)),
 }
 
@@ -399,6 +403,13 @@ def _plain(layer: Any, x: Array) -> Any:
     if isinstance(layer, nn.EmbedColumns):
         vectors = [w[codes] for w, codes in zip(layer.weights, _CODES.T, strict=True)]
         return np.concatenate([x, *vectors], axis=1)
+    if isinstance(layer, nn.PReLU):
+        return np.where(x <= 0, layer.weight * x, x)
+    if isinstance(layer, nn.RReLU):
+        return np.where(x <= 0, (layer.lower + layer.upper) / 2 * x, x)
+    if isinstance(layer, nn.GLU):
+        values, gates = np.split(x, 2, layer.axis)
+        return values * _sigmoid(gates)
     if isinstance(layer, nn.Activation):
         return layer.formula.plain(x, **layer.options)
     return layer(x)

@@ -1,4 +1,4 @@
-"""Layers without parameters that are no activations: identity, reshaping, dropout."""
+"""Layers that only pass on: the identity and reshaping."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chainrule.array.errors import ShapeError
 from chainrule.autograd.context import describe, state
 from chainrule.nn.module import Module
 
-__all__ = ["Dropout", "Flatten", "Identity"]
+__all__ = ["Flatten", "Identity"]
 
 
 class Identity(Module):
@@ -61,28 +61,3 @@ class Flatten(Module):
         if (self.start_axis, self.end_axis) == (1, -1):
             return ""
         return f"start_axis={self.start_axis}, end_axis={self.end_axis}"
-
-
-class Dropout(Module):
-    """Random zeros in training mode, the identity in evaluation mode; see `chainrule.ops.dropout`.
-
-    ``y = x ⊙ mask / (1 - p)``. Ledger D-03 to D-05; Srivastava et al. 2014.
-
-    Arguments:
-        p: probability of a zero, 0 to 1 (erratum E000-04: not of keeping).
-
-    >>> import numpy as np
-    >>> Dropout(0.5).eval()(np.ones(3))
-    array([1., 1., 1.])
-    """
-
-    def __init__(self, p: float = 0.5) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"Dropout: p is the probability of a zero, 0 to 1, got {p}")
-        self.p = p
-
-    def forward(self, x: Any) -> Any:
-        return ops.dropout(x, self.p, self.training)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}"

@@ -23,7 +23,9 @@ __all__ = ["Dense", "Linear"]
 #: From a shape to an array, such as `chainrule.init.he_normal`.
 Initializer: TypeAlias = Callable[[tuple[int, ...]], Array]
 
-_RECTIFIERS = frozenset(["relu", "leaky_relu", "elu", "gelu", "silu"])
+_RECTIFIERS = frozenset(
+    ["relu", "leaky_relu", "elu", "gelu", "silu", "celu", "hardswish", "mish", "relu6"]
+)
 
 
 class Dense(Module):
@@ -44,9 +46,9 @@ class Dense(Module):
         bias: ``(out_features,)`` or None.
 
     Initial values (ledger I-06): as torch's Linear, both from ``U(-1/√I, 1/√I)`` for I in_features.
-    With `activation` one of relu, leaky_relu, elu, gelu and silu, He's ``U(-√(6/I), √(6/I))``,
-    which keeps the variance through rectifiers (ledger I-01, erratum E003-10; He et al. 2015), and
-    a zero bias.
+    With `activation` one of relu, leaky_relu, elu, celu, relu6, gelu, silu, mish and hardswish, He's
+    ``U(-√(6/I), √(6/I))``, which keeps the variance through rectifiers (ledger I-01, erratum
+    E003-10; He et al. 2015), and a zero bias.
 
     Shapes: x is ``(..., in_features)``, y ``(..., out_features)``. An array is cast to the layer's
     type; a tensor of another floating type raises `TypeError`, and a shape that does not fit

@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule.array.errors import FileFormatError, nearest
 from chainrule.array.random import Stream, use_stream
-from chainrule.nn import activation, basic
+from chainrule.nn import activation, basic, dropout
 from chainrule.nn.containers import ModuleDict, ModuleList, Sequential
 from chainrule.nn.dense import Dense
 from chainrule.nn.embedding import EmbedColumns, Embedding
@@ -26,10 +26,15 @@ REGISTRY: dict[str, type[Module]] = {
     cls.__name__: cls
     for cls in (
         Sequential, ModuleList, ModuleDict, Dense, Standardize,
-        basic.Identity, basic.Flatten, basic.Dropout, Embedding, EmbedColumns,
-        activation.Activation, activation.ReLU, activation.LeakyReLU, activation.ELU,
-        activation.SELU, activation.GELU, activation.SiLU, activation.Tanh, activation.Sigmoid,
-        activation.Softplus, activation.Softmax, activation.LogSoftmax,
+        basic.Identity, basic.Flatten, Embedding, EmbedColumns, dropout.Dropout, dropout.Dropout1d,
+        dropout.Dropout2d, dropout.Dropout3d, dropout.AlphaDropout, dropout.FeatureAlphaDropout,
+        activation.Activation, activation.ReLU, activation.LeakyReLU, activation.PReLU,
+        activation.RReLU, activation.ELU, activation.CELU, activation.SELU, activation.Threshold,
+        activation.ReLU6, activation.Hardtanh, activation.Hardsigmoid, activation.Hardswish,
+        activation.Hardshrink, activation.Softshrink, activation.Sigmoid, activation.Logistic,
+        activation.LogSigmoid, activation.Tanh, activation.Tanhshrink, activation.Softsign,
+        activation.Softplus, activation.GELU, activation.SiLU, activation.Mish, activation.GLU,
+        activation.Softmax, activation.Softmin, activation.LogSoftmax,
     )
 }  # fmt: skip
 

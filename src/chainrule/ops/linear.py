@@ -198,27 +198,27 @@ def dense(
     if bias is None:
         if not _Dense.unbiased.fits(shape, _shape(weight)):
             _Dense.unbiased.check("dense", shape, _shape(weight))
-        return apply(_dense, *_same_type(x, weight), head=head)[0]
+        return apply(_dense, *same_type(x, weight), head=head)[0]
     if not _Dense.signature.fits(shape, _shape(weight), _shape(bias)):
         _Dense.signature.check("dense", shape, _shape(weight), _shape(bias))
-    return apply(_dense, *_same_type(x, weight, bias), head=head)[0]
+    return apply(_dense, *same_type(x, weight, bias), head=head)[0]
 
 
-def _same_type(*args: Any) -> tuple[Any, ...]:
+def same_type(*args: Any, who: str = "dense") -> tuple[Any, ...]:
     """Raw arrays follow the weight's type; a tensor of another type is a mistake."""
     dtype = args[1].dtype
     if args[0].dtype is dtype or args[0].dtype == dtype:
         return args
     x = args[0]
     if isinstance(x, Variable) and is_float(x._data.dtype):
-        who = describe(state.frame) or "dense"
+        who = describe(state.frame) or who
         raise TypeError(
             f"{who}: x is a {x._data.dtype} tensor, the weights are {dtype}; convert one, for "
             f"example x.astype({str(dtype)!r}) or "
             f"model.{'double' if x._data.dtype == np.float64 else 'float'}()"
         )
     if x.dtype.kind not in "fiub":
-        raise TypeError(f"{describe(state.frame) or 'dense'}: x must hold numbers, not {x.dtype}")
+        raise TypeError(f"{describe(state.frame) or who}: x must hold numbers, not {x.dtype}")
     return (x.astype(dtype), *args[1:])
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
+from chainrule.array.abstract import as_array
 from chainrule.array.errors import ShapeError
 from chainrule.autograd.context import describe, state
+from chainrule.autograd.tape import Variable
 from chainrule.ops.draw import uniform
 from chainrule.ops.formula import FORMULAS, formula
-from chainrule.ops.shape import permute_dims
+from chainrule.ops.linear import same_type
+from chainrule.ops.shape import reshape
 
 __all__ = [
     "celu", "elu", "identity", "leaky_relu", "prelu", "relu", "rrelu", "selu", "threshold",
@@ -96,9 +97,11 @@ def prelu(x: Any, weight: Any) -> Any:
 
     Arguments:
         x: ``(N, C, ...)``, channels along axis 1; any shape where one slope is shared.
-        weight: ``(C,)``, a slope per channel, or one number for all: shape ``(1,)`` or ``()``.
+        weight: ``(C,)``, a slope per channel, or one number for all: shape ``(1,)`` or ``()``. An
+            array x is cast to its type.
 
     Raises:
+        TypeError: for a tensor x of another floating type.
         ShapeError: if `weight` is neither one number nor one for every channel.
 
     >>> import numpy as np
@@ -110,7 +113,9 @@ def prelu(x: Any, weight: Any) -> Any:
     >>> cr.grad(lambda a: cr.ops.prelu(x, a).sum())(np.array([0.25, 0.5]))
     tensor([-1., -4.], dtype=float64)
     """
-    shape, slopes = np.shape(x), np.shape(weight)
+    x, weight = (a if isinstance(a, Variable) else as_array(a) for a in (x, weight))
+    x, weight = same_type(x, weight, who="prelu")
+    shape, slopes = x.shape, weight.shape
     if math.prod(slopes) == 1 and len(slopes) <= 1:
         return _prelu(x, weight)
     if len(shape) < 2 or slopes != shape[1:2]:
@@ -119,12 +124,7 @@ def prelu(x: Any, weight: Any) -> Any:
             f"{describe(state.frame) or 'prelu'}: expected weight: {channels}, a slope per channel "
             f"of x: {shape}, or (1,), one for all; got {slopes}. Channels lie along axis 1"
         )
-    if len(shape) == 2:
-        return _prelu(x, weight)
-    # the channels go last, where they meet the slopes as they are, and back
-    n = len(shape)
-    last = permute_dims(x, [0, *range(2, n), 1])
-    return permute_dims(_prelu(last, weight), [0, n - 1, *range(1, n - 1)])
+    return _prelu(x, reshape(weight, (*slopes, *(1,) * (len(shape) - 2))) if shape[2:] else weight)
 
 
 def rrelu(x: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False) -> Any:

@@ -1,4 +1,4 @@
-"""Activations as modules: the formula, its options, and torch's modules."""
+"""What an activation layer is: a formula with options, or what stands for one."""
 
 from __future__ import annotations
 
@@ -12,56 +12,11 @@ from chainrule import nn
 from chainrule.nn.activation import as_activation
 from chainrule.ops.formula import FORMULAS
 
-ALL = [
-    nn.ReLU(),
-    nn.LeakyReLU(),
-    nn.LeakyReLU(0.3),
-    nn.ELU(),
-    nn.ELU(0.5),
-    nn.SELU(),
-    nn.GELU(),
-    nn.GELU("tanh"),
-    nn.SiLU(),
-    nn.Tanh(),
-    nn.Sigmoid(),
-    nn.Softplus(),
-    nn.Softplus(2.0),
-    nn.Softmax(),
-    nn.Softmax(0),
-    nn.LogSoftmax(),
-]
-
 
 @cr.formula
 def snake(xp: Any, x: Any, a: float = 1.0) -> Any:
     """x + sin²(ax)/a."""
     return x + xp.sin(a * x) ** 2 / a
-
-
-@pytest.mark.parametrize("layer", ALL, ids=repr)
-def test_as_in_torch(layer: Any) -> None:
-    torch = pytest.importorskip("torch")
-    options = {"dim" if k == "axis" else k: v for k, v in layer.options.items()}
-    theirs = getattr(torch.nn, type(layer).__name__)(**options)
-    x = np.linspace(-4, 4, 30).reshape(6, 5)
-    np.testing.assert_allclose(layer(x), theirs(torch.tensor(x)).numpy(), rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.parametrize("layer", ALL, ids=repr)
-def test_arrays_stay_arrays_and_tensors_tensors(layer: Any) -> None:
-    x = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
-    y = layer(x)
-    assert type(y) is np.ndarray
-    assert y.dtype == np.float32
-    t = cr.tensor(x, requires_grad=True)
-    assert layer(t).requires_grad
-    np.testing.assert_array_equal(layer(t).detach().numpy(), y)
-
-
-@pytest.mark.parametrize("layer", ALL, ids=repr)
-def test_the_formula_is_the_library_s(layer: Any) -> None:
-    assert FORMULAS[layer.formula.name] is layer.formula
-    assert not list(layer.parameters())
 
 
 def test_a_formula_of_your_own() -> None:
@@ -80,6 +35,9 @@ def test_a_formula_of_your_own() -> None:
         (lambda: nn.Activation(snake, a=np.ones(2)), "a constant, not ndarray; to train it"),
         (lambda: nn.Activation(np.tanh), "expected a formula as activation, got tanh"),
         (lambda: nn.Activation("relu"), "expected a formula as activation, got str"),
+        (lambda: nn.Dense(2, 2, activation=nn.PReLU()), r"Sequential\(Dense\(...\), PReLU"),
+        (lambda: nn.Dense(2, 2, activation="glu"), "a formula of one array; glu takes a, b"),
+        (lambda: nn.Dense(2, 2, activation=nn.ReLU), r"write ReLU\(\), not the class ReLU"),
     ],
 )
 def test_wrong_arguments(make: Any, text: str) -> None:
@@ -100,3 +58,16 @@ def test_repr() -> None:
         "LeakyReLU(negative_slope=0.01)",
         "GELU(approximate='tanh')",
     ]
+
+
+def test_every_formula_of_one_array_serves_by_name() -> None:
+    x = np.linspace(-2, 2, 12, dtype=np.float32).reshape(3, 4)
+    for name in [name for name, f in FORMULAS.items() if len(f.arrays) == 1]:
+        layer = nn.Dense(4, 2, activation=name)
+        plain = x @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
+        np.testing.assert_allclose(
+            layer(x).detach().numpy(), FORMULAS[name](plain), rtol=1e-5, atol=1e-6
+        )
+        assert cr.nn.build(layer.architecture()).activation is FORMULAS[name]
+    with pytest.raises(ValueError, match=r"no activation is called 'mich'.*mish"):
+        nn.Dense(4, 2, activation="mich")
