@@ -7,7 +7,7 @@
 A row is one of these, by what docs/ledger.toml says of it:
 
     object      `object` is a public name whose docstring, or that of its module, names the row, and
-                `tests` are functions that prove it
+                `tests` are functions that prove it, in files that name the object or the row
     convention  `notation` is a heading of docs/notation.md whose section names the row
     advice      `advice` is a heading of docs/advice.md whose section names the row
     open        none of these; allowed only in a group that is not in `complete`
@@ -102,6 +102,15 @@ def functions(file: str) -> frozenset[str]:
     return frozenset(found)
 
 
+@cache
+def words(file: str) -> frozenset[str]:
+    """The words of a test file and of the tables in tests/ that it imports, and the rows named."""
+    text = (ROOT / "tests" / file).read_text("utf-8")
+    for table in re.findall(r"^from (tests_\w+) import", text, re.M):
+        text += (ROOT / "tests" / f"{table}.py").read_text("utf-8")
+    return frozenset(re.findall(r"\w+", text)) | named(text)
+
+
 def slug(heading: str) -> str:
     """The anchor of a heading, as GitHub and MkDocs make it."""
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
@@ -137,6 +146,8 @@ def of_row(name: str, row: Row) -> Iterator[str]:
             yield f"{name}: there is no tests/{file}"
         elif function not in functions(file) or not function.split("::")[-1].startswith("test_"):
             yield f"{name}: tests/{file} has no {function}"
+        elif objects and words(file).isdisjoint([name, *(o.split(".")[-1] for o in objects)]):
+            yield f"{name}: tests/{file} names neither the row nor {' nor '.join(objects)}"
     for key, page in PAGES.items():
         if key in row:
             section = sections(page).get(row[key])

@@ -1,8 +1,8 @@
 """The backward pass equals the equations of backpropagation, written out by hand in NumPy.
 
-Ledger B-01 to B-20. The equations are in their right form; where a note prints another one, the
-test shows that it gives something else. A weight matrix is ``(out, in)`` here, as in the library;
-W' is the same one as ``(in, out)``.
+Ledger B-01 to B-20, A-20. The equations are in their right form; where a note prints another one,
+the test shows that it gives something else. A weight matrix is ``(out, in)`` here, as in the
+library; W' is the same one as ``(in, out)``.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def deltas(model: cr.nn.Sequential, names: tuple[str, ...], zs: list[Any], slope
 
 def half_squared(output: Any, y: Any) -> Any:
     """``½ Σ (o - y)²``, of which ``o - y`` is the derivative."""
-    return ((output - y) ** 2).sum() * 0.5
+    return ops.half_squared_error(output, y, reduction="sum")
 
 
 def close(got: Any, wanted: Any) -> None:
@@ -190,7 +190,7 @@ def test_the_chain_at_the_hidden_layer_is_a_product_of_jacobians() -> None:
 
 
 def test_sensitivities_index_by_index() -> None:
-    """B-15 to B-19: sums over indices, as loops; c = Σ (t - a)², logistic layers.
+    """B-15 to B-19, L-05, L-06, P-07: sums over indices, as loops; c = Σ (t - a)², logistic.
 
     ``s_i = ∂c/∂z_i = (∂c/∂a_i)(∂a_i/∂z_i)``; ``∂c/∂a_j^{l-1} = Σ_i s_i w_ij``, column j of W;
     ``s_j^{l-1} = a_j (1 - a_j) Σ_i s_i w_ij``; ``∂c/∂w_ij = s_i a_j``. Errata E003-05, E003-06,
@@ -208,7 +208,7 @@ def test_sensitivities_index_by_index() -> None:
     close(np.array(s1), (w.T @ s2) * a1 * (1 - a1))
 
     output = model(a0[None])
-    ((cr.tensor(t) - output[0]) ** 2).sum().backward()
+    ops.mse_loss(output[0], t, reduction="sum").backward()
     close(model[1].bias.grad, s2)
     close(model[0].bias.grad, s1)
     close(model[1].weight.grad, [[s2[i] * a1[j] for j in range(4)] for i in range(2)])

@@ -128,6 +128,19 @@ def test_output_heads() -> None:
     by_neuron = ops.binary_cross_entropy_with_logits(z, answers.astype(float), reduction="sum")
     by_class = ops.cross_entropy(z @ combinations.T, labels, reduction="sum")
     np.testing.assert_allclose(by_neuron, by_class, rtol=1e-13)
-    # one yes/no question: one logistic neuron is a softmax over its score and 0
-    one = ops.softmax(np.stack([z[:, 0], 0 * z[:, 0]], axis=1))
-    np.testing.assert_allclose(one[:, 0], each[:, 0], rtol=1e-13)
+
+
+def test_two_classes_are_one_neuron() -> None:
+    """L-08, P-05: softmax over a score and 0 is a logistic neuron, and so are their losses."""
+    z, yes = RNG.standard_normal(6), RNG.random(6)
+    a = ops.sigmoid(z)
+    both = ops.softmax(np.stack([z, 0 * z], axis=1))
+    np.testing.assert_allclose(both, np.stack([a, 1 - a], axis=1), rtol=1e-13)
+    targets = np.stack([yes, 1 - yes], axis=1)
+    of_one = ops.binary_cross_entropy(a, yes, reduction="none")
+    np.testing.assert_allclose(
+        of_one, ops.categorical_cross_entropy(both, targets, reduction="none"), rtol=1e-13
+    )
+    # by one of the two probabilities: (a - t) / (a (1 - a))
+    slope = cr.grad(lambda a: ops.binary_cross_entropy(a, yes, reduction="sum"))(a)
+    np.testing.assert_allclose(value(slope), (a - yes) / (a * (1 - a)), rtol=1e-12)
