@@ -57,6 +57,7 @@ _MODULES: dict[str, str] = {
     "nn": "chainrule.nn",
     "ops": "chainrule.ops",
     "optim": "chainrule.optim",
+    "regularizers": "chainrule.nn.regularizers",
     "serialize": "chainrule.serialize",
     "train": "chainrule.train",
 }
@@ -93,6 +94,7 @@ if TYPE_CHECKING:  # the same tables, in the form that type checkers and editors
     from chainrule.autograd.transforms import value_and_grad as value_and_grad
     from chainrule.autograd.transforms import vjp as vjp
     from chainrule.diagnose.per_sample import per_sample_gradients as per_sample_gradients
+    from chainrule.nn import regularizers as regularizers
     from chainrule.nn.stateless import functional_call as functional_call
     from chainrule.ops.formula import formula as formula
     from chainrule.ops.tensor import Tensor as Tensor

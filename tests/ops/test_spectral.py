@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.ops.spectral import power_iteration, spectral_norm
+from chainrule.ops.spectral import power_iteration, singular_vectors, spectral_norm
 
 SHAPES = [(4, 4), (5, 3), (3, 5), (1, 4), (4, 1), (3, 2, 2)]
 
@@ -65,6 +65,20 @@ def test_half_the_square_has_its_own_derivative() -> None:
         cr.grad(half)(w).numpy(), sigma * cr.grad(spectral_norm)(w).numpy(), rtol=1e-13
     )
     assert cr.check_gradients(half, w, order=2)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (5, 3), (3, 5), (1, 4)])
+def test_the_vectors_have_derivatives_too(shape: tuple[int, ...]) -> None:
+    w, a, b = weight(shape), weight((shape[0], 1), 1), weight((shape[1], 1), 2)
+    sigma, u, v = singular_vectors(w)
+    np.testing.assert_allclose(w @ v, sigma * u, atol=1e-14)
+    np.testing.assert_allclose(w.T @ u, sigma * v, atol=1e-14)
+
+    def turned(x: Any) -> Any:
+        sigma, u, v = singular_vectors(x)
+        return (cr.tensor(a) * u).sum() * (cr.tensor(b) * v).sum() + sigma**2
+
+    assert cr.check_gradients(turned, w, order=2)
 
 
 def test_where_the_largest_is_not_the_only_one() -> None:

@@ -9,11 +9,13 @@ import pytest
 
 import chainrule as cr
 from chainrule.train.callbacks import (
+    EMA,
     BestWeights,
     Callback,
     Checkpoint,
     EarlyStopping,
     LambdaCallback,
+    TargetReached,
 )
 from tests_common import blobs, net
 
@@ -74,6 +76,143 @@ def test_without_validation_val_loss_means_loss():
     trainer = cr.Trainer(net(), callbacks=[EarlyStopping(patience=1)], seed=0)
     trainer.fit(blobs(60), epochs=2)
     assert trainer.history.best_epoch is not None
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "epochs", "best"),
+    [
+        # ledger S-04, E001-13: which changes count, how long, and what is kept
+        ([1.0, 0.95, 0.91, 0.9, 0.89], {"min_delta": 0.2, "patience": 3}, 4, 0),
+        ([1.0, 0.95, 0.91, 0.7, 0.69, 0.6], {"min_delta": 0.2, "patience": 4}, 6, 3),
+        ([100, 99, 98, 97, 96, 50], {"min_delta": 0.05, "relative": True, "patience": 2}, 3, 0),
+        ([100, 99, 94, 93, 92, 50], {"min_delta": 0.05, "relative": True, "patience": 2}, 5, 2),
+        (
+            [-1.0, -1.04, -1.2, -1.21, -1.22],
+            {"min_delta": 0.1, "relative": True, "patience": 2},
+            5,
+            2,
+        ),
+        ([3, 2, np.nan, 1, 0], {"patience": 5}, 3, 1),
+        ([3, 2, np.inf, 1, 0], {"patience": 5}, 3, 1),
+        ([3, 3, 3, 3], {"patience": 2}, 3, 0),
+    ],
+)
+def test_what_counts_as_better(values: Any, options: Any, epochs: int, best: int) -> None:
+    trainer, script = run(values, EarlyStopping(**options))
+    assert len(trainer.history.rows) == epochs
+    assert trainer.history.best_epoch == best
+    np.testing.assert_array_equal(
+        trainer.model.state_dict()["0.weight"], script.weights[best]["0.weight"]
+    )
+
+
+def test_nan_is_never_the_best() -> None:
+    trainer, _ = run([np.nan, 2.0, np.nan, 1.0, np.nan], BestWeights())
+    assert trainer.history.best_epoch == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "target", "epochs"),
+    [
+        ("val_loss", [0.5, 0.3, 0.2, 0.1], 0.2, 3),
+        ("val_accuracy", [0.5, 0.8, 0.9, 0.95], 0.85, 3),
+        ("val_loss", [0.5, np.nan, 0.4], 0.2, 3),
+        ("val_accuracy", [0.9, 0.9], 0.9, 1),
+    ],
+)
+def test_a_target_ends_training(name: str, values: Any, target: float, epochs: int) -> None:
+    trainer, script = run(values, TargetReached(name, target), name)
+    assert len(trainer.history.rows) == epochs
+    reached = epochs < len(values)
+    assert trainer.history.stopped == ("target reached" if reached else "epochs")
+    np.testing.assert_array_equal(  # and the weights are those that reached it
+        trainer.model.state_dict()["0.weight"], script.weights[-1]["0.weight"]
+    )
+
+
+def test_a_target_of_the_training_loss() -> None:
+    data = blobs(60)
+    first = cr.Trainer(net(), seed=0)
+    losses = first.fit(data, epochs=12)["loss"]
+    second = cr.Trainer(net(), callbacks=[TargetReached("val_loss", losses[6])], seed=0)
+    assert second.fit(data, epochs=12)["loss"] == losses[:7]
+    with pytest.raises(ValueError, match="TargetReached watches 'acc', which is not measured"):
+        cr.Trainer(net(), callbacks=[TargetReached("acc", 1.0)], seed=0).fit(data, epochs=1)
+    with pytest.raises(ValueError, match="a finite number, got nan"):
+        TargetReached("loss", float("nan"))
+
+
+# -- averages of the weights ----------------------------------------------------------------------
+
+
+def averaged(callbacks: Any, epochs: int = 4, **options: Any) -> Any:
+    trainer = cr.Trainer(
+        net(p=0.2), optimizer=cr.optim.SGD(lr=0.3), callbacks=callbacks, metrics=[], seed=1
+    )
+    trainer.fit(blobs(90), epochs=epochs, validation_data=blobs(60, seed=5), **options)
+    return trainer
+
+
+def test_the_average_is_measured_and_left_and_training_does_not_see_it() -> None:
+    raw: list[Any] = []
+
+    class Raw(Callback):
+        def on_step_end(self, trainer: Any, step: int, loss: float) -> None:
+            raw.append(trainer.model.state_dict())
+
+    with_average = averaged([Raw(), EMA(0.8)])
+    steps, raw = raw, []
+    without = averaged([Raw()])
+    for a, b in zip(steps, raw, strict=True):
+        np.testing.assert_array_equal(a["0.weight"], b["0.weight"])
+    expected = {n: v.astype(np.float64) for n, v in raw[0].items()}
+    for state in raw[1:]:
+        expected = {n: 0.8 * a + 0.2 * state[n] for n, a in expected.items()}
+    for name, v in with_average.model.state_dict().items():
+        np.testing.assert_allclose(v, expected[name], rtol=1e-5, atol=1e-6)
+    assert with_average.history["loss"] == without.history["loss"]
+    assert with_average.history["val_loss"] != without.history["val_loss"]
+    measured = with_average.evaluate(blobs(60, seed=5))["loss"]
+    assert measured == pytest.approx(with_average.history["val_loss"][-1], rel=1e-6)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_best_are_averages_wherever_the_callbacks_stand(first: bool) -> None:
+    script = Scripted([3, 1, 2, 4])
+    ema, best = EMA(0.8), BestWeights()
+    trainer = averaged([ema, script, best] if first else [script, best, ema])
+    assert trainer.history.best_epoch == 1
+    for name, v in trainer.model.state_dict().items():
+        np.testing.assert_array_equal(v, script.weights[1][name])
+    plain = Scripted([3, 1, 2, 4])
+    averaged([plain])
+    assert not np.array_equal(plain.weights[1]["0.weight"], script.weights[1]["0.weight"])
+
+
+def test_the_average_when_training_ends_early() -> None:
+    trainer = averaged([EMA(0.5), cr.callbacks.TimeLimit(0.0)])
+    assert trainer.step == 1
+    assert trainer.history.stopped == "time limit"
+
+    class Broken(Callback):
+        def on_epoch_end(self, trainer: Any, epoch: int, logs: Any) -> None:
+            raise OSError("no space")
+
+    ema = EMA(0.5, every=3)
+    trainer = cr.Trainer(net(), callbacks=[ema, Broken()], metrics=[], seed=1)
+    with pytest.raises(OSError, match="no space"):
+        trainer.fit(blobs(90), epochs=2, batch_size=10)
+    assert ema.average is not None
+    assert ema.average.updates == 3
+    np.testing.assert_array_equal(
+        trainer.model.state_dict()["0.weight"], ema.average.averages["0.weight"]
+    )
+    trainer.callbacks = [ema]
+    trainer.fit(blobs(90), epochs=1)  # anew
+    assert ema.average.updates == 1
+    for options in ({"decay": 1.0}, {"every": 0}):
+        with pytest.raises(ValueError, match="must be"):
+            EMA(**options)
 
 
 def test_errors_name_what_is_measured():

@@ -74,6 +74,79 @@ def test_resume_is_the_uninterrupted_run(
     same(whole, again)
 
 
+@pytest.mark.parametrize(("every_steps", "stop"), [(0, 9), (1, 9), (3, 12), (1, 24)])
+def test_resume_with_averages_and_regularizers(tmp_path: Any, every_steps: int, stop: int) -> None:
+    """The averages, and the vectors that follow the singular ones, go on bit for bit."""
+
+    def averaging(path: Any, stop: int) -> Any:
+        return cr.Trainer(
+            net(p=0.3),
+            optimizer=cr.optim.Adam(lr=0.01),
+            regularizers=[
+                cr.regularizers.SpectralNorm(0.05, method="power"),
+                cr.regularizers.MaxNorm(0.8),
+                cr.regularizers.L1(0.001, proximal=True),
+            ],
+            callbacks=[
+                cr.callbacks.EarlyStopping(patience=50),
+                cr.callbacks.TargetReached("val_loss", 0.0),
+                cr.callbacks.Checkpoint(path, every_steps=every_steps),
+                Stop(stop),
+                cr.callbacks.EMA(0.9, warmup=True),
+            ],
+            metrics=[],
+            seed=7,
+        )
+
+    kw: dict[str, Any] = {"epochs": 4, "batch_size": 30, "validation_data": blobs(seed=5)}
+    whole = averaging(tmp_path / "whole.ckpt", -1)
+    whole.fit(blobs(), **kw)
+    part = averaging(tmp_path / "part.ckpt", stop)
+    part.fit(blobs(), **kw)
+    again = averaging(tmp_path / "part.ckpt", -1)
+    again.fit(blobs(), resume=True, **kw)
+    same(whole, again)
+    # what the file holds as the model is what training went on with, not the averages
+    if every_steps == 1:
+        first = averaging(tmp_path / "first.ckpt", 8)
+        first.fit(blobs(), **{**kw, "epochs": 1})
+        model = cr.load(tmp_path / "first.ckpt")
+        average = first.model.state_dict()["0.weight"]
+        assert not np.array_equal(model.state_dict()["0.weight"], average)
+    other = averaging(tmp_path / "part.ckpt", -1)
+    other.regularizers = other.regularizers[1:]
+    with pytest.raises(
+        FileFormatError, match=r"regularizers \['SpectralNorm'\], this trainer has \[\]"
+    ):
+        other.fit(blobs(), resume=True, **kw)
+
+
+@pytest.mark.parametrize("stop", [9, 17])
+def test_a_stopped_run_stops_at_the_same_epoch_when_it_was_interrupted(
+    tmp_path: Any, stop: int
+) -> None:
+    def stopping(path: Any, at: int) -> Any:
+        rules = [
+            cr.callbacks.EarlyStopping(patience=2, min_delta=0.3, relative=True),
+            cr.callbacks.TargetReached("val_loss", 1e-6),
+        ]
+        return cr.Trainer(
+            net(),
+            optimizer=cr.optim.Adam(lr=0.01),
+            callbacks=[*rules, cr.callbacks.Checkpoint(path, every_steps=1), Stop(at)],
+            seed=7,
+        )
+
+    kw: dict[str, Any] = {"epochs": 40, "batch_size": 30, "validation_data": blobs(seed=5)}
+    whole = stopping(tmp_path / "whole.ckpt", -1)
+    assert whole.fit(blobs(), **kw).stopped == "early stopping"
+    assert 3 < len(whole.history.rows) < 40
+    stopping(tmp_path / "part.ckpt", stop).fit(blobs(), **kw)
+    again = stopping(tmp_path / "part.ckpt", -1)
+    assert again.fit(blobs(), resume=True, **kw).stopped == "early stopping"
+    same(whole, again)
+
+
 def test_resume_without_the_callbacks_that_only_looked_on(tmp_path: Any) -> None:
     path = tmp_path / "a.ckpt"
     whole = trainer(path, -1)

@@ -14,7 +14,7 @@ from chainrule.ops.product import matmul
 from chainrule.ops.regularization import as_matrix
 from chainrule.ops.shape import _shape, concatenate, matrix_transpose
 
-__all__ = ["power_iteration", "spectral_norm"]
+__all__ = ["power_iteration", "singular_vectors", "spectral_norm"]
 
 
 class _Solve(Op):
@@ -88,17 +88,18 @@ class _Top(Op):
         # the vectors turn by K⁺ (dW v, dWᵀ u), K = [[σ I, -W], [-Wᵀ, σ I]]. K is singular along
         # z = (u, v), which a border makes good
         rows, columns = _shape(w)
-        eye = lambda n: np.eye(n, dtype=w.dtype)  # noqa: E731
-        z = concatenate([u, v], axis=0)
+        scaled = [s * np.eye(n, dtype=w.dtype) for n in (rows, columns)]
+        corner = np.zeros((1, 1), w.dtype)
+        border = t(concatenate([u, v], axis=0))
         k = concatenate(
             [
-                concatenate([s * eye(rows), -w, u], axis=1),
-                concatenate([-t(w), s * eye(columns), v], axis=1),
-                concatenate([t(z), np.zeros((1, 1), w.dtype)], axis=1),
+                concatenate([scaled[0], -w, u], axis=1),
+                concatenate([-t(w), scaled[1], v], axis=1),
+                concatenate([border, corner], axis=1),
             ],
             axis=0,
         )
-        right = concatenate([gu, gv, np.zeros((1, 1), w.dtype)], axis=0)
+        right = concatenate([gu, gv, corner], axis=0)
         (x,) = apply(_solve, k, right)
         return (g + matmul(x[:rows], t(v)) + matmul(u, t(x[rows : rows + columns])),)
 
@@ -130,6 +131,19 @@ def spectral_norm(w: Any) -> Any:
     4.0
     """
     return apply(_top, as_matrix(w, "a spectral norm"))[0]
+
+
+def singular_vectors(w: Any) -> tuple[Any, Any, Any]:
+    """σ₁ of a weight as a matrix with its unit vectors, columns u and v: ``W v = σ₁ u``.
+
+    All three have derivatives where σ₁ is simple. The sign of the pair is LAPACK's choice.
+
+    >>> sigma, u, v = singular_vectors(np.array([[0.0, 2.0], [0.0, 0.0]]))
+    >>> float(sigma), abs(u[:, 0]), abs(v[:, 0])
+    (2.0, array([1., 0.]), array([0., 1.]))
+    """
+    sigma, u, v = apply(_top, as_matrix(w, "a spectral norm"))
+    return sigma, u, v
 
 
 class _Between(Op):
@@ -171,10 +185,10 @@ def _direction(xp: Any, x: Any, before: Any) -> Any:
 def power_iteration(w: Any, u: Any, v: Any, iterations: int = 1) -> tuple[Any, Any, Any]:
     """``uᵀ W v``, which tends to σ₁ of `w`, and the vectors after so many iterations. Ledger R-05.
 
-    ``v ← Wᵀu / ‖Wᵀu‖``, then ``u ← W v / ‖W v‖``. Each brings u and v nearer to the singular vectors
-    by ``(σ₂/σ₁)²``, so that one per training step is enough for vectors that are kept from step to
-    step (Yoshida & Miyato 2017; Miyato et al. 2018). It needs no singular values, and can be
-    captured.
+    ``v ← Wᵀu / ‖Wᵀu‖``, then ``u ← W v / ‖W v‖``. Each brings u and v nearer to the singular
+    vectors by ``(σ₂/σ₁)²``, so that one per training step is enough for vectors that are kept from
+    step to step (Yoshida & Miyato 2017; Miyato et al. 2018). It needs no singular values, and can
+    be captured.
 
     Arguments:
         w: a weight ``(out, in, ...)``; its other axes count as inputs.

@@ -179,7 +179,8 @@ class WeightAverage:
                     f"{name} has shape {np.shape(a)} in the state, {self.averages[name].shape} here"
                 )
         self.updates = int(saved["updates"])
-        self.averages = {n: np.array(a, self.averages[n].dtype) for n, a in averages.items()}
+        for name, a in averages.items():  # in place: a captured step knows the arrays
+            np.copyto(self.averages[name], a, casting="same_kind")
 
 
 class ExponentialMovingAverage(WeightAverage):

@@ -6,16 +6,20 @@ import math
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from chainrule.array.errors import nearest
+from chainrule.optim.averaging import ExponentialMovingAverage
 from chainrule.serialize.atomic import check_writable
 from chainrule.train.history import lower_is_better
 
 if TYPE_CHECKING:
     from chainrule.train.trainer import Trainer
 
-__all__ = ["BestWeights", "Callback", "Checkpoint", "EarlyStopping", "LambdaCallback", "TimeLimit"]
+__all__ = [
+    "EMA", "BestWeights", "Callback", "Checkpoint", "EarlyStopping", "LambdaCallback",
+    "TargetReached", "TimeLimit",
+]  # fmt: skip
 
 Logs = dict[str, float]
 
@@ -37,6 +41,9 @@ class Callback:
     'two are enough'
     """
 
+    #: Callbacks with a smaller turn come first at every event, others in the order given.
+    turn: ClassVar[int] = 0
+
     def on_fit_start(self, trainer: Trainer) -> None:
         """Before the first epoch; the model, optimizer and data are known."""
 
@@ -46,8 +53,16 @@ class Callback:
     def on_step_end(self, trainer: Trainer, step: int, loss: float) -> None:
         """After an update of the parameters."""
 
+    def on_measure_start(self, trainer: Trainer) -> None:
+        """After the steps of an epoch. The weights as this leaves them are validated, and are what
+        `on_epoch_end` sees and may keep."""
+
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Logs) -> None:
         """After an epoch and its validation."""
+
+    def on_measure_end(self, trainer: Trainer) -> None:
+        """After `on_epoch_end` of all callbacks, and before a checkpoint of the epoch: the weights
+        must be those that training goes on with."""
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """After the last epoch, also when training was interrupted."""
@@ -88,8 +103,12 @@ class BestWeights(Callback):
     Arguments:
         monitor: the measurement to watch: ``"val_loss"``, ``"val_accuracy"``, … Without validation
             data ``"val_loss"`` falls back to ``"loss"``.
-        min_delta: the least change that counts as better.
+        min_delta: the least change that counts as better; smaller ones do not move the best.
         mode: ``"min"``, ``"max"`` or ``"auto"`` (losses and errors small, scores large).
+        relative: `min_delta` is a share of the magnitude of the best value, as ``threshold`` of
+            torch's ``ReduceLROnPlateau``: 0.01 asks for one per cent.
+
+    NaN is never better.
 
     >>> import chainrule as cr
     >>> cr.callbacks.BestWeights("val_accuracy").monitor
@@ -97,11 +116,16 @@ class BestWeights(Callback):
     """
 
     def __init__(
-        self, monitor: str = "val_loss", min_delta: float = 0.0, mode: str = "auto"
+        self,
+        monitor: str = "val_loss",
+        min_delta: float = 0.0,
+        mode: str = "auto",
+        relative: bool = False,
     ) -> None:
-        if min_delta < 0:
-            raise ValueError(f"min_delta must not be negative, got {min_delta}")
+        if not 0 <= min_delta < math.inf:
+            raise ValueError(f"min_delta must be a finite number from 0, got {min_delta}")
         self.monitor, self.min_delta, self.mode = monitor, float(min_delta), mode
+        self.relative = bool(relative)
         self._sign = 1.0 if lower_is_better(monitor, mode) else -1.0
         self._forget()
 
@@ -115,24 +139,17 @@ class BestWeights(Callback):
         if not trainer.resumed:
             self._forget()
 
-    def _value(self, logs: Logs) -> float:
-        name = self.monitor
-        if (
-            name not in logs
-            and name.startswith("val_")
-            and not any(k.startswith("val_") for k in logs)
-        ):
-            name = name.removeprefix("val_")
-        if name not in logs:
-            raise ValueError(
-                f"{type(self).__name__} watches {self.monitor!r}, which is not measured; "
-                f"{nearest(self.monitor, logs)}"
-            )
-        return logs[name]
+    def _better(self, value: float) -> bool:
+        if self.best is None or math.isnan(self.best):
+            return True
+        least = self.min_delta
+        if self.relative and math.isfinite(self.best):
+            least *= abs(self.best)
+        return self._sign * (self.best - value) > least
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Logs) -> None:
-        value = self._value(logs)
-        if self.best is None or self._sign * (self.best - value) > self.min_delta:
+        value = _watched(self, self.monitor, logs)
+        if self._better(value):
             self.best, self.best_epoch, self.waited = value, epoch, 0
             self._weights = trainer.model.state_dict()
         else:
@@ -156,14 +173,34 @@ class BestWeights(Callback):
         self._weights = dict(arrays) or None
 
 
+def _watched(callback: Callback, name: str, logs: Logs) -> float:
+    """A measurement; without validation data, that of the training data in place of ``val_…``."""
+    found = name
+    if name not in logs and not any(k.startswith("val_") for k in logs):
+        found = name.removeprefix("val_")
+    if found not in logs:
+        raise ValueError(
+            f"{type(callback).__name__} watches {name!r}, which is not measured; "
+            f"{nearest(name, logs)}"
+        )
+    return logs[found]
+
+
 class EarlyStopping(BestWeights):
-    """Stop when the monitored value has not improved for `patience` epochs. Ledger S-03, S-04;
-    Prechelt 1998.
+    """Stop when the monitored value has not improved for `patience` epochs. Ledger S-04.
+
+    The note says to monitor the loss, and leaves open which, how long and by how much (erratum
+    E001-13): by default the validation loss, five epochs, any improvement, and the best weights
+    come back.
 
     Arguments:
-        monitor, min_delta, mode: as in `BestWeights`.
+        monitor, min_delta, mode, relative: as in `BestWeights`.
         patience: so many epochs in a row without improvement end training, as in Keras; 0 is 1.
         restore_best: put the best weights back at the end (the default).
+
+    A value that is NaN or infinite ends training at once.
+
+    Reference: Prechelt, "Early stopping - but when?", 1998.
 
     >>> import chainrule as cr
     >>> cr.callbacks.EarlyStopping(patience=3).patience
@@ -177,20 +214,114 @@ class EarlyStopping(BestWeights):
         min_delta: float = 0.0,
         mode: str = "auto",
         restore_best: bool = True,
+        relative: bool = False,
     ) -> None:
         if patience < 0:
             raise ValueError(f"patience must not be negative, got {patience}")
-        super().__init__(monitor, min_delta, mode)
+        super().__init__(monitor, min_delta, mode, relative)
         self.patience, self.restore_best = patience, restore_best
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Logs) -> None:
         super().on_epoch_end(trainer, epoch, logs)
-        if self.waited >= max(self.patience, 1) or not math.isfinite(self._value(logs)):
+        value = _watched(self, self.monitor, logs)
+        if self.waited >= max(self.patience, 1) or not math.isfinite(value):
             trainer.stop = "early stopping"
 
     def on_fit_end(self, trainer: Trainer) -> None:
         if self.restore_best:
             super().on_fit_end(trainer)
+
+
+class TargetReached(Callback):
+    """Stop once a measurement reaches a value: at most it for losses, at least it for scores.
+
+    Arguments:
+        monitor: what to watch, such as ``"val_accuracy"``; without validation data ``"val_…"``
+            falls back to the same of the training data.
+        value: the target.
+        mode: ``"min"``, ``"max"`` or ``"auto"``, as in `BestWeights`.
+
+    The weights stay those that reached it.
+
+    >>> import chainrule as cr
+    >>> cr.callbacks.TargetReached("val_accuracy", 0.98).value
+    0.98
+    """
+
+    def __init__(self, monitor: str, value: float, mode: str = "auto") -> None:
+        if not math.isfinite(value):
+            raise ValueError(f"value must be a finite number, got {value}")
+        self.monitor, self.value, self.mode = monitor, float(value), mode
+        self._sign = 1.0 if lower_is_better(monitor, mode) else -1.0
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Logs) -> None:
+        if self._sign * (self.value - _watched(self, self.monitor, logs)) >= 0:
+            trainer.stop = "target reached"
+
+
+class EMA(Callback):
+    """An exponential moving average of the weights, which is measured and left at the end.
+
+    After each update ``a ← decay · a + (1 - decay) · w``. Validation, `BestWeights` and
+    `EarlyStopping` see the averages, training goes on with the weights themselves, and the trained
+    model has the averages (or the best of them). A checkpoint holds both, and a resumed run equals
+    the uninterrupted one bit for bit.
+
+    Arguments:
+        decay, warmup: see `chainrule.optim.ExponentialMovingAverage`.
+        every: so many updates of the weights to one of the averages.
+
+    Buffers, such as the statistics of a normalization, are not averaged. A second `fit` starts a
+    new average, from where the first one left the model.
+
+    >>> import chainrule as cr, numpy as np
+    >>> x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
+    >>> trainer = cr.Trainer(cr.nn.Dense(1, 1), loss="mse", callbacks=[cr.callbacks.EMA(0.9)])
+    >>> len(trainer.fit((x, 2 * x), epochs=3)["loss"])
+    3
+    """
+
+    turn = -1  # the others see the averages, and may put others in their place
+
+    def __init__(self, decay: float = 0.999, warmup: bool = False, every: int = 1) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay must be from 0 to below 1, got {decay}")
+        if every < 1:
+            raise ValueError(f"every must be 1 or more, got {every}")
+        self.decay, self.warmup, self.every = float(decay), bool(warmup), every
+        self.average: ExponentialMovingAverage | None = None
+        self._loaded: dict[str, Any] | None = None
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        self.average = ExponentialMovingAverage(trainer.model, self.decay, self.warmup)
+        if trainer.resumed and self._loaded is not None:
+            self.average.load_state_dict(self._loaded)
+        self._loaded = None
+
+    def on_step_end(self, trainer: Trainer, step: int, loss: float) -> None:
+        if self.average is not None and step % self.every == 0:
+            self.average.update()
+
+    def on_measure_start(self, trainer: Trainer) -> None:
+        if self.average is not None:
+            self.average.apply()
+
+    def on_measure_end(self, trainer: Trainer) -> None:
+        if self.average is not None:
+            self.average.restore()
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        if self.average is not None and self.average.updates:
+            self.average.keep()
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        if self.average is None:
+            return {"updates": 0}, {}
+        saved = self.average.state_dict()
+        return {"updates": saved["updates"]}, saved["averages"]
+
+    def load_state(self, values: dict[str, Any], arrays: dict[str, Any]) -> None:
+        self._loaded = {"updates": values["updates"], "averages": arrays} if arrays else None
 
 
 class TimeLimit(Callback):

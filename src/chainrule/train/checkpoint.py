@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from chainrule.array.errors import FileFormatError
+from chainrule.nn.regularizers import Regularizer
 from chainrule.serialize.container import read_container, write_container
 from chainrule.serialize.model import architecture_of
 from chainrule.train.callbacks import Callback
@@ -27,6 +28,8 @@ def write(trainer: Trainer, path: str | os.PathLike[str]) -> None:
         values, own = c.state()
         callbacks.append({"class": type(c).__name__, "values": values})
         arrays.update((f"callback.{k}.{name}", v) for name, v in own.items())
+    for k, r in enumerate(_regularizers(trainer)):
+        arrays.update((f"regularizer.{k}.{name}", v) for name, v in r.state().items())
     kept = running._kept
     for name, column in zip(("y", "output", "weight"), zip(*kept, strict=True), strict=False):
         if column[0] is not None:
@@ -48,6 +51,7 @@ def write(trainer: Trainer, path: str | os.PathLike[str]) -> None:
             "optimizer_class": type(trainer.optimizer).__name__,
             "schedule": None if trainer.scheduler is None else trainer.scheduler.state_dict(),
             "callbacks": callbacks,
+            "regularizers": [type(r).__name__ for r in _regularizers(trainer)],
             "accumulate": trainer.accumulate,
             "layout": trainer.layout,
             "loss": trainer.loss.name,
@@ -94,13 +98,9 @@ def read(trainer: Trainer, path: str | os.PathLike[str]) -> int:
         running.rows = len(kept["output"])
     trainer.partial = running.batch > 0
     for k, (c, saved) in enumerate(zip(_with_state(trainer), state["callbacks"], strict=True)):
-        prefix = f"{k}."
-        own = {
-            n.removeprefix(prefix): a
-            for n, a in parts.get("callback", {}).items()
-            if n.startswith(prefix)
-        }
-        c.load_state(saved["values"], own)
+        c.load_state(saved["values"], _numbered(parts.get("callback", {}), k))
+    for k, r in enumerate(_regularizers(trainer)):
+        r.load_state(_numbered(parts.get("regularizer", {}), k))
     return running.batch
 
 
@@ -109,12 +109,31 @@ def _with_state(trainer: Trainer) -> list[Callback]:
     return [c for c in trainer.callbacks if type(c).state is not Callback.state]
 
 
+def _regularizers(trainer: Trainer) -> list[Regularizer]:
+    """The regularizers that keep something."""
+    return [
+        r
+        for r in trainer.regularizers
+        if isinstance(r, Regularizer) and type(r).state is not Regularizer.state
+    ]
+
+
+def _numbered(arrays: dict[str, Any], k: int) -> dict[str, Any]:
+    """The arrays of number k, by their own names."""
+    return {n.removeprefix(f"{k}."): a for n, a in arrays.items() if n.startswith(f"{k}.")}
+
+
 def _check(trainer: Trainer, state: dict[str, Any], path: Any) -> None:
     wanted = [type(c).__name__ for c in _with_state(trainer)]
     saved = [c["class"] for c in state["callbacks"]]
     for what, now, then in (
         ("optimizer", type(trainer.optimizer).__name__, state["optimizer_class"]),
         ("callbacks", wanted, saved),
+        (
+            "regularizers",
+            [type(r).__name__ for r in _regularizers(trainer)],
+            state.get("regularizers", []),
+        ),
         ("loss", trainer.loss.name, state["loss"]),
         ("accumulate", trainer.accumulate, state["accumulate"]),
         ("schedule", trainer.scheduler is not None, state["schedule"] is not None),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 import os
 import time
@@ -13,14 +12,13 @@ import numpy as np
 
 from chainrule import optim
 from chainrule.array.dtypes import Array
-from chainrule.array.errors import DataError, NonFiniteError
+from chainrule.array.errors import DataError
 from chainrule.array.random import Stream, default_stream, use_stream
 from chainrule.autograd.capture import Captured
-from chainrule.autograd.context import no_grad, state
-from chainrule.autograd.tape import Variable
+from chainrule.autograd.context import no_grad
 from chainrule.data import Batches, as_array
 from chainrule.data.sources import is_arrays
-from chainrule.diagnose.nonfinite import first_nonfinite
+from chainrule.nn import regularizers as penalties
 from chainrule.nn.module import Module
 from chainrule.optim import lr_scheduler
 from chainrule.train import losses
@@ -30,6 +28,7 @@ from chainrule.train.interrupt import Interrupt
 from chainrule.train.preparation import Prepared, check_parameters, prepare, raw_output, whole
 from chainrule.train.progress import Progress
 from chainrule.train.running import Evaluating, Running
+from chainrule.train.step import Steps
 
 __all__ = ["Trainer"]
 
@@ -37,7 +36,7 @@ __all__ = ["Trainer"]
 _METRIC_ROWS = 16384
 
 
-class Trainer:
+class Trainer(Steps):
     """Trains a model, measures it, predicts with it.
 
     Arguments:
@@ -49,7 +48,9 @@ class Trainer:
             as ``optim.AdamW(lr=1e-3)``, or one already bound to parameters.
         metrics: names, functions ``f(y_true, output)`` or objects; see `metrics.get`.
         callbacks: see `chainrule.callbacks`.
-        regularizers: functions of the model that return a penalty, added to the loss of every step.
+        regularizers: objects of `chainrule.regularizers`, their names, or functions of the model
+            that return a penalty. It is added to the loss of every step; the ``loss`` in the
+            history is that of the data alone, so that it compares with ``val_loss``.
         schedule: of the learning rate: a name (``"cosine"``, ``"one_cycle"``, ``"step"``,
             ``"plateau"``), or a function of the optimizer that returns a scheduler.
         clip_norm, clip_value: clip the gradient by its norm, or each entry.
@@ -76,7 +77,7 @@ class Trainer:
         optimizer: Any = "adam",
         metrics: Sequence[Any] | None = None,
         callbacks: Iterable[Callback] | None = None,
-        regularizers: Iterable[Callable[[Module], Any]] | None = None,
+        regularizers: Iterable[str | Callable[[Module], Any]] | None = None,
         schedule: Any = None,
         clip_norm: float | None = None,
         clip_value: float | None = None,
@@ -90,7 +91,8 @@ class Trainer:
         for name, given in (("clip_norm", clip_norm), ("clip_value", clip_value)):
             if given is not None and not (isinstance(given, numbers.Real) and float(given) > 0):
                 raise ValueError(f"{name} must be a positive number, got {given!r}")
-        for name, given in (("metrics", metrics), ("callbacks", callbacks)):
+        lists = (("metrics", metrics), ("callbacks", callbacks), ("regularizers", regularizers))
+        for name, given in lists:
             if isinstance(given, str) or not (given is None or hasattr(given, "__iter__")):
                 raise TypeError(f"{name} is a list, also of one: write {name}=[…]")
         self.model = model
@@ -106,7 +108,7 @@ class Trainer:
             if not isinstance(c, Callback):
                 fix = f"write {c.__name__}(…)" if isinstance(c, type) else "subclass Callback"
                 raise TypeError(f"callbacks holds {c!r}, which is not a Callback; {fix}")
-        self.regularizers = list(regularizers or ())
+        self.regularizers = [penalties.get(r) for r in regularizers or ()]
         self.schedule = schedule
         if isinstance(schedule, str):
             lr_scheduler.check(schedule)
@@ -150,7 +152,9 @@ class Trainer:
         resume: Any = None,
         verbose: bool | None = None,
     ) -> History:
-        """Train for `epochs` epochs.
+        """Train for `epochs` epochs: each batch goes forward, backward and into an update (ledger
+        S-02, S-03, S-06, S-07). ``batch_size=1`` is one sample after the other (S-01), ``len(x)``
+        the whole set at once (S-05).
 
         Arguments:
             data: ``(x, y)`` or ``(x, y, sample_weight)`` of arrays (NumPy, memory-mapped, pandas,
@@ -183,6 +187,8 @@ class Trainer:
         """
         epochs = whole(epochs, "epochs", 0)
         check_parameters(self.model, self._trained(), every=not self._bound)
+        self._check_optimizer()
+        self.callbacks.sort(key=lambda c: c.turn)
         train = prepare(
             data,
             self.model,
@@ -322,6 +328,7 @@ class Trainer:
         logs.update(self._computed(self._running))
         self._running = Running()
         self.partial = False
+        self._tell("on_measure_start")
         if valid is not None:
             logs.update((f"val_{k}", v) for k, v in self._evaluated(valid).items())
         logs["lr"] = float(self.optimizer.param_groups[0]["lr"])
@@ -337,128 +344,10 @@ class Trainer:
         done = self.epoch
         self.epoch += 1
         self._tell("on_epoch_end", done, logs)
+        self._tell("on_measure_end")
         if self.checkpoint_due is not None:  # after every callback has its say
             write, self.checkpoint_due = self.checkpoint_due, None
             write(self)
-
-    def _train_on(self, batch: Any, weight: Any) -> tuple[float, float]:
-        """Update on a batch, as a replay of the step where it can be captured."""
-        total_weight = float(len(batch.x)) if weight is None else float(weight.sum())
-        if total_weight == 0:  # nobody counts
-            return 0.0, 0.0
-        self._place = batch
-        loss, self._running.output = self.captured(batch.x, batch.y, weight, *self._setting())
-        self._place = None
-        return float(loss), total_weight
-
-    def _setting(self) -> tuple[Any, ...]:
-        """What a step reads of this trainer and a callback may change."""
-        clip = (self.clip_norm, self.clip_value)
-        loss = (self.loss, self.loss.source)
-        return (self.model, self.optimizer, *loss, *clip, *self.regularizers)
-
-    def _step(self, x: Any, y: Any, weight: Any, *setting: Any) -> tuple[Any, Any]:
-        """One step of training: forward, loss, backward, clipping, update.
-
-        `setting` is what `_setting` gives: with another one the step is captured anew.
-        """
-        loss, output = self._loss_of(x, y, weight)
-        for r in self.regularizers:
-            loss = loss + r(self.model)
-        loss.backward()
-        self._clip()
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        return loss._data, output
-
-    def _gradient(self, batch: Any, weight: Any) -> tuple[float, float]:
-        """Add the gradient of a batch; its loss and total weight."""
-        total_weight = float(len(batch.x)) if weight is None else float(weight.sum())
-        if total_weight == 0:  # nobody counts
-            return 0.0, 0.0
-        self._place = batch
-        loss, self._running.output = self._loss_of(batch.x, batch.y, weight)
-        value = loss._data.item()
-        for r in self.regularizers:
-            loss = loss + r(self.model)
-        loss.backward(np.asarray(total_weight, loss.dtype))
-        self._place = None
-        return value, total_weight
-
-    def _loss_of(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
-        """The loss, which is finite, and the output of the model."""
-        output = self.model(x)
-        if y is None:
-            raise DataError(
-                "training needs targets: batches must be (x, y) or (x, y, weight); the arrays of "
-                "one data set are given as a tuple, (x, y), not as a list"
-            )
-        if not isinstance(output, Variable):
-            raise TypeError(
-                f"the model returned {type(output).__name__}, not a tensor: nothing can be learned "
-                "through it; compute with tensors in forward, without .numpy()"
-            )
-        loss = self.loss.mean(output, y, weight)
-        if state.recorder is not None:
-            state.recorder.finite(loss._data)
-        elif not math.isfinite(loss._data.item()):
-            raise NonFiniteError(self._explain(loss._data.item(), self._place))
-        return loss, output._data
-
-    def _explain(self, value: float, batch: Any) -> str:
-        where = first_nonfinite(self.model, batch.x)
-        lr = self.optimizer.param_groups[0]["lr"]
-        largest = float(np.max(np.abs(batch.x), initial=0))
-        if not math.isfinite(largest):
-            return (
-                f"the loss became {value} at step {self.step + 1} (epoch {self.epoch + 1}, batch "
-                f"{batch.index}), because {where}. Remove or impute such samples where the batches "
-                "are made"
-            )
-        first = (
-            f"First, {where}. "
-            if where
-            else "Every layer's output is finite: it arose in the loss itself. "
-        )
-        return (
-            f"the loss became {value} at step {self.step + 1} (epoch {self.epoch + 1}, batch "
-            f"{batch.index}). {first}"
-            f"Try a smaller learning rate (now {lr:g}), clip_norm=1.0, or inputs scaled to about 1 "
-            "(the largest here "
-            f"is {largest:g})"
-        )
-
-    def _update(self, weight: float, batch: Any) -> None:
-        """One step of the optimizer on the gradient added up so far."""
-        optimizer = self.optimizer
-        if self.accumulate > 1 and weight:
-            for group in optimizer.param_groups:
-                for p in group["params"]:
-                    if p._grad is not None:
-                        g = p._grad._data if isinstance(p._grad, Variable) else p._grad
-                        np.divide(g, weight, out=g)
-        self._place = batch
-        self._clip()
-        self._place = None
-        optimizer.step()
-        optimizer.zero_grad()
-
-    def _clip(self) -> None:
-        """Clip the gradients as asked for; their norm is finite, or this is the last step."""
-        if self.clip_value is not None:
-            optim.clip_grad_value(self._trained(), self.clip_value)
-        if self.clip_norm is None:
-            return
-        norm = optim.clip_grad_norm(self._trained(), self.clip_norm)
-        if state.recorder is not None:
-            state.recorder.finite(norm._data)
-        elif not math.isfinite(norm):
-            self.optimizer.zero_grad()
-            raise NonFiniteError(
-                f"the gradient became {norm} at step {self.step + 1} (epoch {self.epoch + 1}, "
-                f"batch {self._place.index}) while the loss was finite; the parameters are those "
-                "of the step before. Try a smaller learning rate or inputs scaled to about 1"
-            )
 
     def _updated(self) -> None:
         """Count an update, and move the schedule on."""
@@ -466,9 +355,6 @@ class Trainer:
         self.partial = True
         if self.scheduler is not None and self.scheduler.interval == "step":
             self.scheduler.step()
-
-    def _trained(self) -> list[Any]:
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
 
     # -- metrics
     # ------------------------------------------------------------------------------------
