@@ -30,6 +30,7 @@ from chainrule.compile.exhaustive import (
     float32_errors,
     float64_errors,
 )
+from chainrule.nn.loss import Loss
 from chainrule.ops import loss as losses
 from chainrule.ops.formula import FORMULAS, Formula
 
@@ -209,7 +210,7 @@ def cases() -> Iterator[Case]:
     for name in sorted(losses.__all__):
         yield _loss(name)
     for name, cls in sorted(nn.REGISTRY.items()):
-        if cls not in (nn.ModuleList, nn.ModuleDict):  # which hold modules and compute nothing
+        if not issubclass(cls, nn.ModuleList | nn.ModuleDict | Loss):  # which are no layers
             yield _layer(name, cls)
 
 

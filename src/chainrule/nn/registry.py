@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule.array.errors import FileFormatError, nearest
 from chainrule.array.random import Stream, use_stream
-from chainrule.nn import activation, basic, dropout
+from chainrule.nn import activation, basic, dropout, loss
 from chainrule.nn.containers import ModuleDict, ModuleList, Sequential
 from chainrule.nn.dense import Dense
 from chainrule.nn.embedding import EmbedColumns, Embedding
@@ -35,6 +35,7 @@ REGISTRY: dict[str, type[Module]] = {
         activation.LogSigmoid, activation.Tanh, activation.Tanhshrink, activation.Softsign,
         activation.Softplus, activation.GELU, activation.SiLU, activation.Mish, activation.GLU,
         activation.Softmax, activation.Softmin, activation.LogSoftmax,
+        *(getattr(loss, name) for name in loss.__all__),
     )
 }  # fmt: skip
 

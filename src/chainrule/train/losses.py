@@ -1,15 +1,19 @@
-"""A loss for training: by name, as a function, with weights, and what it expects of targets."""
+"""A loss for training: by name, as a function or module, with weights, and what it expects of
+targets."""
 
 from __future__ import annotations
 
+import functools
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from chainrule import ops
 from chainrule.array.errors import ShapeError, nearest
 from chainrule.autograd.tape import Variable
-from chainrule.ops import loss as losses
+from chainrule.nn import loss as modules
 
 __all__ = ["Loss", "get"]
 
@@ -33,89 +37,157 @@ class Loss:
     probabilities: bool = False
     #: the function of a person's own that it calls
     source: Callable[..., Any] | None = None
+    #: options of the function it was made with
+    options: tuple[tuple[str, Any], ...] = ()
 
 
-def _elementwise(name: str, function: Callable[..., Any], **more: Any) -> Loss:
-    def mean(output: Any, target: Any, weight: Any) -> Any:
-        return (
-            function(output, target)
-            if weight is None
-            else function(output, target, weight=_rows(weight, output))
-        )
+@dataclass(frozen=True)
+class _Row:
+    """What a function of `chainrule.ops` is as a loss for training."""
 
-    return Loss(name, mean, "values", **more)
-
-
-def _rows(weight: Any, output: Any) -> Any:
-    return weight.reshape(-1, *(1,) * (len(output.shape) - 1))
-
-
-def _cross_entropy(output: Any, target: Any, weight: Any) -> Any:
-    return losses.cross_entropy(output, target, sample_weight=weight)
+    targets: str = "values"
+    low: float = float("-inf")
+    high: float = float("inf")
+    probabilities: bool = False
+    #: its argument for weights per sample
+    weight: str = "weight"
+    #: what is fixed of it
+    fixed: tuple[tuple[str, Any], ...] = ()
 
 
-def _nll(output: Any, target: Any, weight: Any) -> Any:
-    if weight is None:
-        return losses.nll_loss(output, target)
-    rows = losses.nll_loss(output, target, reduction="none")
-    return (rows * weight).sum() / float(weight.sum())
+_CLASSES = _Row("classes", weight="sample_weight")
+_BINARY = _Row(low=0.0, high=1.0, weight="sample_weight")
 
-
-_LOSSES = {
-    "cross_entropy": Loss("cross_entropy", _cross_entropy, "classes"),
-    "nll_loss": Loss("nll_loss", _nll, "classes"),
-    "mse_loss": _elementwise("mse_loss", losses.mse_loss),
-    "l1_loss": _elementwise("l1_loss", losses.l1_loss),
-    "huber_loss": _elementwise("huber_loss", losses.huber_loss),
-    "binary_cross_entropy": _elementwise(
-        "binary_cross_entropy", losses.binary_cross_entropy, low=0.0, high=1.0, probabilities=True
-    ),
-    "binary_cross_entropy_with_logits": _elementwise(
-        "binary_cross_entropy_with_logits",
-        losses.binary_cross_entropy_with_logits,
-        low=0.0,
-        high=1.0,
-    ),
+#: Every loss of an output and a target, by its name in `chainrule.ops`.
+_LOSSES: dict[str, _Row] = {
+    "binary_cross_entropy": _Row(low=0.0, high=1.0, probabilities=True, weight="sample_weight"),
+    "binary_cross_entropy_with_logits": _BINARY,
+    "categorical_cross_entropy": _CLASSES,
+    "cross_entropy": _CLASSES,
+    "focal_loss": _CLASSES,
+    "gamma_loss": _Row(low=0.0),
+    "half_squared_error": _Row(),
+    "hinge_embedding_loss": _Row(),
+    "hinge_loss": _Row(),
+    "huber_loss": _Row(),
+    "kl_div": _Row(low=0.0),
+    "kl_divergence": _Row(low=0.0),
+    "l1_loss": _Row(),
+    "log_cosh_loss": _Row(),
+    "mse_loss": _Row(),
+    "multi_margin_loss": _CLASSES,
+    "multilabel_soft_margin_loss": _BINARY,
+    "nll_loss": _CLASSES,
+    "poisson_nll_loss": _Row(low=0.0),
+    "quantile_loss": _Row(),
+    "sigmoid_focal_loss": _Row(low=0.0, high=1.0),
+    "smooth_l1_loss": _Row(),
+    "soft_margin_loss": _Row(),
+    "tweedie_loss": _Row(low=0.0),
 }
 _ALIASES = {
-    "mse": "mse_loss",
-    "mae": "l1_loss",
-    "l1": "l1_loss",
-    "huber": "huber_loss",
-    "nll": "nll_loss",
     "bce": "binary_cross_entropy",
     "bce_with_logits": "binary_cross_entropy_with_logits",
+    "categorical": "categorical_cross_entropy",
+    "ce": "cross_entropy",
+    "focal": "focal_loss",
+    "gamma": "gamma_loss",
+    "half_mse": "half_squared_error",
+    "hinge": "hinge_loss",
+    "huber": "huber_loss",
+    "kl": "kl_divergence",
+    "l1": "l1_loss",
+    "log_cosh": "log_cosh_loss",
+    "mae": "l1_loss",
+    "mse": "mse_loss",
+    "nll": "nll_loss",
+    "nll_of_probabilities": "categorical_cross_entropy",
+    "pinball": "quantile_loss",
+    "poisson": "poisson_nll_loss",
+    "quantile": "quantile_loss",
+    "sigmoid_focal": "sigmoid_focal_loss",
+    "smooth_l1": "smooth_l1_loss",
+    "soft_margin": "soft_margin_loss",
+    "tweedie": "tweedie_loss",
 }
-_FUNCTIONS = {getattr(losses, name): name for name in _LOSSES}
+#: Losses of `chainrule.ops` that a trainer cannot call: they take more than an output and a target.
+_OF_MORE = frozenset(ops.loss.__all__) - _LOSSES.keys()
 
 
 def get(loss: Any) -> Loss:
-    """A loss from its name, a function of `chainrule.ops`, or a callable.
+    """A loss from its name, a function of `chainrule.ops`, a module of `chainrule.nn`, or a
+    callable.
 
-    A callable is ``f(output, target)`` and returns the mean over the batch (one entry) or one value
-    per sample ``(B,)``. To take weights it either returns one value per sample or has an argument
-    ``sample_weight``.
+    A module brings its options: ``nn.QuantileLoss(tau=0.9)``. A callable is ``f(output, target)``
+    and returns the mean over the batch (one entry) or one value per sample ``(B,)``. To take
+    weights it either returns one value per sample or has an argument ``sample_weight``.
 
     Raises:
         ValueError: for an unknown name, with the nearest.
 
-    >>> get("mse").name
-    'mse_loss'
+    >>> import chainrule as cr
+    >>> get("mse").name, get(cr.nn.HuberLoss(delta=2.0)).name
+    ('mse_loss', 'huber_loss')
     """
     if isinstance(loss, Loss):
         return loss
     if isinstance(loss, str):
         name = _ALIASES.get(loss, loss)
+        if name in _OF_MORE:
+            raise ValueError(f"{name} takes more than an output and a target; {_OWN}")
         if name not in _LOSSES:
             raise ValueError(f"unknown loss {loss!r}; {nearest(loss, [*_LOSSES, *_ALIASES])}")
-        return _LOSSES[name]
+        return _named(name, ())
+    if isinstance(loss, type) and issubclass(loss, modules.Loss):
+        raise TypeError(f"write {loss.__name__}(), not the class {loss.__name__}")
+    if isinstance(loss, modules.Loss) and loss.function in _LOSSES and _is_mean(loss):
+        return _named(loss.function, tuple(loss.options.items()))
     if callable(loss):
-        if inspect.isfunction(loss) and loss in _FUNCTIONS:
-            return _LOSSES[_FUNCTIONS[loss]]
+        name = getattr(loss, "__name__", "")
+        if name in _LOSSES and loss is getattr(ops, name):
+            return _named(name, ())
         return _custom(loss)
     raise TypeError(
         f"loss must be a name, a function or a callable object, not {type(loss).__name__}"
     )
+
+
+_OWN = "write a function of (output, target) that takes the output apart"
+
+
+def _is_mean(loss: modules.Loss) -> bool:
+    return loss.reduction == "mean" and all(w is None for w in loss._buffers.values())
+
+
+@functools.cache
+def _named(name: str, options: tuple[tuple[str, Any], ...]) -> Loss:
+    row = _LOSSES[name]
+    function = getattr(ops, name)
+    more = dict(options)
+
+    def mean(output: Any, target: Any, weight: Any) -> Any:
+        if weight is None:
+            return function(output, target, **more)
+        return function(output, target, **{row.weight: weight}, **more)
+
+    if name == "kl_div":  # of each sample the divergence itself, not its Kth part
+        mean = functools.partial(_kl_div, more)
+    elif name == "kl_divergence":
+        mean = functools.partial(_kl_divergence, more)
+    return Loss(name, mean, row.targets, row.low, row.high, row.probabilities, options=options)
+
+
+def _kl_div(more: dict[str, Any], output: Any, target: Any, weight: Any) -> Any:
+    entries = math.prod(output.shape[1:])
+    return ops.kl_div(output, target, weight=weight, **more) * float(entries)
+
+
+def _kl_divergence(more: dict[str, Any], output: Any, target: Any, weight: Any) -> Any:
+    if len(output.shape) < 2:
+        raise ShapeError(
+            f"kl_divergence needs a distribution per sample, but the model gives {output.shape}"
+        )
+    return ops.kl_divergence(target, output, axis=1, weight=weight, **more)
 
 
 def _custom(function: Callable[..., Any]) -> Loss:

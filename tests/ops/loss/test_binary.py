@@ -9,6 +9,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import ops
+from chainrule.array.errors import ShapeError
 from tests_losses import REDUCTIONS, agree, three, three_torch
 
 RNG = np.random.default_rng(0)
@@ -38,6 +39,21 @@ def test_pos_weight_equals_torch(torch):
             pos_weight=w,
         )
         agree(got, wanted)
+
+
+@pytest.mark.parametrize("mode", REDUCTIONS)
+@pytest.mark.parametrize("shape", [(3,), (4, 1), (4, 3), ()])
+def test_weight_is_torchs_which_does_not_divide_the_mean(torch, mode, shape):
+    w = RNG.uniform(0.5, 2, shape)
+    for name, x in (("binary_cross_entropy", P), ("binary_cross_entropy_with_logits", A)):
+        more = {"weight": np.asarray(w), "reduction": mode}
+        got = three(getattr(ops, name), x, T, **more)
+        wanted = three_torch(torch, getattr(torch.nn.functional, name), x, T, **more)
+        agree(got, wanted, 1e-9)
+        single = getattr(ops, name)(x.astype(np.float32), T.astype(np.float32), **more)
+        assert single.dtype == np.float32
+        with pytest.raises(ShapeError, match="for one number per row use sample_weight"):
+            getattr(ops, name)(x, T, weight=np.ones(4))
 
 
 def test_bce_at_certainty_is_torchs(torch):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from chainrule.array.errors import ShapeError
+from chainrule.autograd.tape import Variable
 from chainrule.ops.formula import Formula, formula
 from chainrule.ops.loss.reduction import (
     arrays,
@@ -25,14 +27,29 @@ __all__ = [
 
 
 @formula
-def _bce(xp: Any, input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
+def _bce(
+    xp: Any,
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    scale: Any = None,
+    reduction: str = "mean",
+) -> Any:
     # log held at -100, so that a wrong certainty costs 100 rather than infinity; 0 log 0 is 0
     yes, no = held_log(xp, input), held_log(xp, 1.0 - input)
-    return reduce(xp, -(target * yes + (1.0 - target) * no), reduction, weight)
+    return reduce(xp, _scaled(-(target * yes + (1.0 - target) * no), scale), reduction, weight)
+
+
+def _scaled(loss: Any, scale: Any) -> Any:
+    return loss if scale is None else loss * scale
 
 
 def binary_cross_entropy(
-    input: Any, target: Any, weight: Any = None, reduction: str = "mean"
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    reduction: str = "mean",
+    sample_weight: Any = None,
 ) -> Any:
     """``-[y log p + (1 - y) log(1 - p)]`` of probabilities p in [0, 1]. Ledger L-07, L-08; errata
     E000-09, E000-10, E000-26.
@@ -42,16 +59,41 @@ def binary_cross_entropy(
     logits lose none: prefer `binary_cross_entropy_with_logits`. (`chainrule.Trainer` does so by
     itself for a model that ends in a sigmoid.)
 
-    Arguments and errors as in `mse_loss`; a probability outside [0, 1] raises a DataError.
+    Arguments:
+        input, target: probabilities and targets from 0 to 1, of one shape.
+        weight: factors of the losses in a shape that broadcasts to theirs, as ``(K,)`` for K
+            labels. The mean stays the plain one, ``Σ w l / n``, as in torch.
+        reduction: as in `mse_loss`.
+        sample_weight: per row or per element, with ``Σ w l / Σ w`` for the mean.
+
+    Raises:
+        DataError: for a probability outside [0, 1].
+        ShapeError: if the shapes do not fit.
 
     >>> import numpy as np
     >>> round(float(binary_cross_entropy(np.array([0.9]), np.array([1.0]))), 4)
     0.1054
     """
+    name = "binary_cross_entropy"
     (input,) = arrays(input)
-    hint = "For raw scores use binary_cross_entropy_with_logits"
-    check_probabilities("binary_cross_entropy", input, hint)
-    return pointwise("binary_cross_entropy", _bce, input, target, weight, reduction)
+    check_probabilities(name, input, "For raw scores use binary_cross_entropy_with_logits")
+    more = {} if weight is None else {"scale": _scale(name, weight, input)}
+    return pointwise(name, _bce, input, target, sample_weight, reduction, **more)
+
+
+def _scale(name: str, weight: Any, input: Any, what: str = "weight") -> Any:
+    """Factors of the losses, as torch takes them."""
+    (weight,) = arrays(weight)
+    if not isinstance(weight, Variable) and input.dtype.kind == "f":
+        weight = weight.astype(input.dtype, copy=False)
+    last = input.shape[len(input.shape) - len(weight.shape) :]
+    fits = len(weight.shape) <= len(input.shape)
+    if not fits or any(w not in (1, n) for w, n in zip(weight.shape, last, strict=True)):
+        raise ShapeError(
+            f"{name}: {what} has shape {tuple(weight.shape)}, which does not broadcast to "
+            f"{tuple(input.shape)}; for one number per row use sample_weight"
+        )
+    return weight
 
 
 @formula
@@ -60,10 +102,12 @@ def _bce_logits(
     input: Any,
     target: Any,
     weight: Any = None,
+    scale: Any = None,
     pos_weight: Any = None,
     reduction: str = "mean",
 ) -> Any:
-    return reduce(xp, _entropy_of_logits(xp, input, target, pos_weight), reduction, weight)
+    loss = _entropy_of_logits(xp, input, target, pos_weight)
+    return reduce(xp, _scaled(loss, scale), reduction, weight)
 
 
 def _entropy_of_logits(xp: Any, input: Any, target: Any, pos_weight: Any = None) -> Any:
@@ -76,21 +120,30 @@ def _entropy_of_logits(xp: Any, input: Any, target: Any, pos_weight: Any = None)
 
 
 def binary_cross_entropy_with_logits(
-    input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
+    sample_weight: Any = None,
 ) -> Any:
     """``softplus(x) - x y`` = BCE of ``σ(x)``; gradient ``(σ(x) - y) / n``. Ledger P-04, P-08.
 
     Finite for every finite logit. `pos_weight` multiplies the loss of the positives (array, per
-    output). Other arguments and errors as in `mse_loss`.
+    output). Other arguments and errors as in `binary_cross_entropy`.
 
     >>> import numpy as np
     >>> float(binary_cross_entropy_with_logits(np.array([1e4]), np.array([0.0])))
     10000.0
     """
-    more = {} if pos_weight is None else {"pos_weight": arrays(pos_weight)[0]}
-    return pointwise(
-        "binary_cross_entropy_with_logits", _bce_logits, input, target, weight, reduction, **more
-    )
+    name = "binary_cross_entropy_with_logits"
+    (input,) = arrays(input)
+    more: dict[str, Any] = {}
+    if weight is not None:
+        more["scale"] = _scale(name, weight, input)
+    if pos_weight is not None:
+        more["pos_weight"] = _scale(name, pos_weight, input, "pos_weight")
+    return pointwise(name, _bce_logits, input, target, sample_weight, reduction, **more)
 
 
 @formula
@@ -134,7 +187,7 @@ def multilabel_soft_margin_loss(
     same_shape("multilabel_soft_margin_loss", input, target)
     more: dict[str, Any] = {"reduction": reduction}
     if weight is not None:
-        (more["class_weight"],) = arrays(weight)
+        more["class_weight"] = _scale("multilabel_soft_margin_loss", weight, input)
     if sample_weight is not None:
         more["weight"] = row_weight(sample_weight, input, len(input.shape) - 1, reduction)
     return _multilabel(input, target, **more)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.array import numerics
 from chainrule.array.abstract import AbstractArray
 from chainrule.array.errors import DataError, ShapeError
 from chainrule.autograd.context import state
@@ -73,9 +74,7 @@ def _labels(name: str, labels: Any, classes: int, ignore_index: int) -> tuple[An
             raise capture_error(f"{name}: labels are looked for ignore_index {ignore_index}")
         state.recorder.labels(labels, classes)
         return labels, None
-    # read as unsigned a negative label is a huge one: one pass finds both kinds
-    largest = int(np.maximum.reduce(labels.view(np.uint64), axis=None))
-    if largest < classes and not 0 <= ignore_index < classes:
+    if numerics.largest(labels) < classes and not 0 <= ignore_index < classes:
         return labels, None
     low, high = int(labels.min()), int(labels.max())
     ignored = labels == ignore_index

@@ -87,6 +87,8 @@ def same_shape(name: str, input: Any, target: Any, what: tuple[str, str] = ("", 
 def element_weight(name: str, weight: Any, input: Any) -> Any:
     """Weights per element, or per row, in a shape that broadcasts to the input's."""
     (weight,) = arrays(weight)
+    if not isinstance(weight, Variable) and input.dtype.kind == "f":
+        weight = weight.astype(input.dtype, copy=False)  # a float64 weight widens nothing
     ndim = len(input.shape)
     if len(weight.shape) == 1 and ndim > 1:
         weight = weight.reshape(-1, *(1,) * (ndim - 1))
