@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 import chainrule as cr
-from chainrule.ops import regularization, spectral
 from errata.measured import (
     ROUNDING,
     Errors,
@@ -93,74 +92,80 @@ def _weights() -> Any:
 
 @erratum("E004-30", within=ROUNDING)
 def one_sign_two_norms() -> Errors:
-    """√ΣW² beside the largest singular value of a 4×3 matrix; `cr.ops.norm`, which is the first,
-    and `spectral_norm`, the second."""
+    """√ΣW² beside the largest singular value of a 4×3 matrix; `cr.ops.norm` is the first,
+    `cr.regularizers.SpectralNorm` the second."""
     w = _weights()
     frobenius, largest = math.sqrt(np.sum(w**2)), float(np.linalg.svd(w)[1][0])
-    return frobenius - largest, worst(
-        off(cr.ops.norm(w), frobenius), off(spectral.spectral_norm(w), largest)
-    )
+    spectral = cr.regularizers.SpectralNorm(1.0)(cr.tensor(w))
+    return frobenius - largest, worst(off(cr.ops.norm(w), frobenius), off(spectral, largest))
 
 
 @erratum("E004-31")
 def derivative_of_the_spectral_norm() -> Errors:
-    """The derivative of `spectral_norm`, exactly and by `power_iteration`, beside
+    """The derivative of `cr.regularizers.SpectralNorm`, exactly and by power iteration, beside
     u₁v₁ᵀ by `numpy.linalg.svd` and central differences."""
     w = _weights()
     u, _, vt = np.linalg.svd(w)
-    exact = gradient(spectral.spectral_norm, w)
-    columns = np.full((4, 1), 0.5), np.full((3, 1), 3**-0.5)
-    iterated = gradient(lambda m: spectral.power_iteration(m, *columns, iterations=200)[0], w)
+    exact = gradient(cr.regularizers.SpectralNorm(1.0), w)
+    power = gradient(cr.regularizers.SpectralNorm(1.0, method="power"), w)
     return None, worst(
         off(exact, np.outer(u[:, 0], vt[0])),
         off(exact, differences(lambda m: np.linalg.norm(m, 2), w)),
-        off(iterated, exact),
+        off(power, exact),
     )
 
 
 @erratum("E004-32")
 def derivative_of_orthogonality() -> Errors:
-    """The derivative of `orthogonality_penalty` beside 4W(WᵀW − I) and differences."""
+    """The derivative of `cr.regularizers.Orthogonality` beside 4W(WᵀW − I) and differences."""
     w = _weights()
-    ours = gradient(regularization.orthogonality_penalty, w)
+    ours = gradient(cr.regularizers.Orthogonality(1.0), w)
     plain = differences(lambda m: np.sum((m.T @ m - np.eye(3)) ** 2), w)
     return None, worst(off(ours, 4 * w @ (w.T @ w - np.eye(3))), off(ours, plain))
 
 
 @erratum("E004-33")
 def penalty_without_a_gradient() -> Errors:
-    """The update's missing term, 0, and the derivative of `max_norm_penalty`, c = 1;
-    differences; that `max_norm_projection` leaves no row longer than c."""
+    """The update's missing term, 0, and the derivative of the penalty of `cr.regularizers.MaxNorm`,
+    c = 1; differences; that its projection leaves no row longer than c."""
     w = _weights()
     expected = differences(lambda m: np.maximum(0, np.linalg.norm(m, axis=1) - 1).sum(), w)
-    ours = gradient(lambda m: regularization.max_norm_penalty(m, 1.0), w)
-    longest = np.linalg.norm(array(regularization.max_norm_projection(w, 1.0)), axis=1).max()
+    ours = gradient(cr.regularizers.MaxNorm(1.0, strength=1.0), w)
+    held = cr.nn.Parameter(w)
+    cr.regularizers.MaxNorm(1.0).after_update(held)
+    longest = np.linalg.norm(array(held), axis=1).max()
     return error(np.zeros((4, 3)), expected), worst(off(ours, expected), max(0.0, longest - 1))
 
 
 @erratum("E004-54", at_least=1e-3, within=ROUNDING)
 def steps_around_zero() -> Errors:
-    """What is left of w = 0.005, which is to become 0, after 1000 steps of 0.01 sign(w), 0.01 times
-    the derivative of `l1_penalty`; after as many of `soft_threshold`."""
-    by_sign = by_threshold = np.array([0.005])
-    for _ in range(1000):
-        by_sign = by_sign - 0.01 * np.sign(by_sign)
-        by_threshold = array(regularization.soft_threshold(by_threshold, 0.01))
-    return off(by_sign, [0.0]), off(by_threshold, [0.0])
+    """What is left of w = 0.005, which is to become 0, after 1000 steps of `cr.optim.SGD` by
+    0.01 sign(w), the derivative of `cr.regularizers.L1`; with `proximal=True`."""
+    left = []
+    for proximal in (False, True):
+        w = cr.nn.Parameter(np.array([[0.005]]))
+        optimizer, penalty = cr.optim.SGD([w], lr=1.0), cr.regularizers.L1(0.01, proximal=proximal)
+        for _ in range(1000):
+            w.grad = gradient(penalty, array(w))
+            optimizer.step()
+            penalty.after_update(w, lr=1.0)
+        left.append(off(w, [[0.0]]))
+    return left[0], left[1]
 
 
 @erratum("X-09")
 def half_of_l2() -> Errors:
-    """Keras' gradient 2λw beside that of note 004's ½λ‖w‖², by differences; λ times that of
-    `l2_penalty`, and λw of a step by `cr.optim.SGD(weight_decay=λ)`."""
+    """Keras' gradient 2λw beside that of note 004's ½λ‖w‖², by differences; that of
+    `cr.regularizers.L2`, and λw of a step by `cr.optim.SGD(weight_decay=λ)`."""
     w, strength = _weights(), 0.1
     expected = differences(lambda m: 0.5 * strength * np.sum(m**2), w)
+    ours = gradient(cr.regularizers.L2(strength), w)
+    keras = gradient(cr.regularizers.L2(strength, half=False), w)
     p = cr.nn.Parameter(w)
     p.grad = np.zeros((4, 3))
     cr.optim.SGD([p], lr=1.0, weight_decay=strength).step()
     return error(2 * strength * w, expected), worst(
-        off(strength * gradient(regularization.l2_penalty, w), expected),
-        off(w - array(p), expected),
+        off(ours, expected), off(w - array(p), expected), off(keras, 2 * strength * w)
     )
 
 
