@@ -303,6 +303,26 @@ def test_an_optimizer_that_evaluates_the_loss() -> None:
         wild.fit((x, y), epochs=1, batch_size=120)
 
 
+def test_the_same_units_drop_out_at_every_point_of_a_search() -> None:
+    """Else the loss falls and rises by chance; and the stream goes on as after one evaluation."""
+    losses: list[list[float]] = []
+
+    class Twice(cr.optim.Optimizer):
+        def __init__(self, params: Any = None, lr: float = 0.0) -> None:
+            super().__init__(params, {"lr": lr})
+
+        def step(self, closure: Any) -> Any:  # type: ignore[override]
+            losses.append([closure().item() for _ in range(3)])
+
+    trainer = cr.Trainer(net(p=0.5), optimizer=Twice(), metrics=[], seed=0)
+    trainer.fit(blobs(32), epochs=5, batch_size=32, shuffle=False)
+    assert all(len(set(step)) == 1 for step in losses)
+    plain = cr.Trainer(net(p=0.5), optimizer=cr.optim.SGD(lr=0.0), metrics=[], seed=0)
+    history = plain.fit(blobs(32), epochs=5, batch_size=32, shuffle=False)
+    assert len(set(history["loss"])) == 5
+    np.testing.assert_allclose([step[0] for step in losses], history["loss"], rtol=1e-6)
+
+
 def test_what_such_an_optimizer_cannot_do() -> None:
     with pytest.raises(ValueError, match=r"Backtracking evaluates .* leave accumulate at 1"):
         cr.Trainer(net(), optimizer=Backtracking(), accumulate=2).fit(blobs(60), epochs=1)

@@ -31,7 +31,7 @@ from chainrule.autograd.context import no_grad, state
 from chainrule.autograd.tape import Variable as Recorded
 from chainrule.compile.symbolic import Postponed
 from chainrule.nn.module import Module
-from chainrule.ops import regularization, spectral
+from chainrule.ops import regularization, softshrink, spectral
 from chainrule.ops.variable import Variable
 
 __all__ = [
@@ -224,7 +224,7 @@ class L1(Regularizer):
             )
         for _, p in self.chosen(model):
             threshold = _live(partial(self._threshold, p, lr), p.dtype)
-            _change(p, regularization.soft_threshold, threshold)
+            _change(p, softshrink, threshold)
 
     def _threshold(self, p: Any, lr: float | Callable[[Any], float]) -> float:
         return self.l1 * (lr(p) if callable(lr) else lr)

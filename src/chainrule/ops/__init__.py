@@ -135,6 +135,14 @@ from chainrule.ops.reduction import (
     sum,
     var,
 )
+from chainrule.ops.regularization import (
+    elastic_net_penalty,
+    l1_penalty,
+    l2_penalty,
+    max_norm_penalty,
+    max_norm_projection,
+    orthogonality_penalty,
+)
 from chainrule.ops.shape import (
     astype,
     concat,
@@ -157,6 +165,7 @@ from chainrule.ops.shape import (
     tril,
     triu,
 )
+from chainrule.ops.spectral import power_iteration, singular_vectors, spectral_norm
 from chainrule.ops.standardization import standardize
 
 __all__ = [
@@ -165,21 +174,23 @@ __all__ = [
     "categorical_cross_entropy", "celu", "clip", "concat", "concatenate", "cos",
     "cosine_embedding_loss", "cosine_similarity", "cross_entropy", "cumsum", "dense", "digamma",
     "distribution_cross_entropy", "divide", "dropout", "dropout1d", "dropout2d", "dropout3d",
-    "einsum", "elu", "embed_columns", "embedding", "entropy", "equal", "erf", "exp", "expand_dims",
-    "expm1", "feature_alpha_dropout", "flip", "floor", "focal_loss", "gamma_loss",
-    "gaussian_nll_loss", "gelu", "glu", "greater", "greater_equal", "half_squared_error",
-    "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "hinge_embedding_loss", "hinge_loss",
-    "huber_loss", "identity", "isfinite", "isnan", "kl_div", "kl_divergence", "l1_loss",
-    "leaky_relu", "less", "less_equal", "lgamma", "linear", "log", "log1p", "log_cosh_loss",
-    "log_softmax", "logical_and", "logical_not", "logical_or", "logistic", "logsigmoid",
-    "logsumexp", "margin_ranking_loss", "matmul", "matrix_transpose", "max", "maximum", "mean",
-    "min", "minimum", "mish", "mse_loss", "multi_margin_loss", "multilabel_soft_margin_loss",
-    "multiply", "negative", "nll_loss", "norm", "not_equal", "pad", "pairwise_distance",
-    "permute_dims", "poisson_nll_loss", "polygamma", "pow", "prelu", "quantile_loss", "relu",
-    "relu6", "repeat", "reshape", "roll", "rrelu", "selu", "sigmoid", "sigmoid_focal_loss", "sign",
-    "silu", "sin", "smooth_l1_loss", "soft_margin_loss", "softmax", "softmax_jacobian", "softmin",
-    "softplus", "softshrink", "softsign", "sort", "split", "sqrt", "square", "squeeze", "stack",
-    "standardize", "std", "stop_gradient", "subtract", "sum", "swapaxes", "take_along_axis", "tanh",
-    "tanhshrink", "threshold", "topk", "transpose", "tril", "triplet_margin_loss", "triu",
-    "tweedie_loss", "var", "where",
+    "einsum", "elastic_net_penalty", "elu", "embed_columns", "embedding", "entropy", "equal", "erf",
+    "exp", "expand_dims", "expm1", "feature_alpha_dropout", "flip", "floor", "focal_loss",
+    "gamma_loss", "gaussian_nll_loss", "gelu", "glu", "greater", "greater_equal",
+    "half_squared_error", "hardshrink", "hardsigmoid", "hardswish", "hardtanh",
+    "hinge_embedding_loss", "hinge_loss", "huber_loss", "identity", "isfinite", "isnan", "kl_div",
+    "kl_divergence", "l1_loss", "l1_penalty", "l2_penalty", "leaky_relu", "less", "less_equal",
+    "lgamma", "linear", "log", "log1p", "log_cosh_loss", "log_softmax", "logical_and",
+    "logical_not", "logical_or", "logistic", "logsigmoid", "logsumexp", "margin_ranking_loss",
+    "matmul", "matrix_transpose", "max", "max_norm_penalty", "max_norm_projection", "maximum",
+    "mean", "min", "minimum", "mish", "mse_loss", "multi_margin_loss",
+    "multilabel_soft_margin_loss", "multiply", "negative", "nll_loss", "norm", "not_equal",
+    "orthogonality_penalty", "pad", "pairwise_distance", "permute_dims", "poisson_nll_loss",
+    "polygamma", "pow", "power_iteration", "prelu", "quantile_loss", "relu", "relu6", "repeat",
+    "reshape", "roll", "rrelu", "selu", "sigmoid", "sigmoid_focal_loss", "sign", "silu", "sin",
+    "singular_vectors", "smooth_l1_loss", "soft_margin_loss", "softmax", "softmax_jacobian",
+    "softmin", "softplus", "softshrink", "softsign", "sort", "spectral_norm", "split", "sqrt",
+    "square", "squeeze", "stack", "standardize", "std", "stop_gradient", "subtract", "sum",
+    "swapaxes", "take_along_axis", "tanh", "tanhshrink", "threshold", "topk", "transpose", "tril",
+    "triplet_margin_loss", "triu", "tweedie_loss", "var", "where",
 ]  # fmt: skip

@@ -21,7 +21,7 @@ from chainrule.ops.shape import _data, _shape, matrix_transpose, permute_dims, r
 
 __all__ = [
     "elastic_net_penalty", "l1_penalty", "l2_penalty", "max_norm_penalty", "max_norm_projection",
-    "orthogonality_penalty", "soft_threshold",
+    "orthogonality_penalty",
 ]  # fmt: skip
 
 
@@ -31,6 +31,8 @@ __all__ = [
 @formula
 def l1_penalty(xp: Any, w: Any) -> Any:
     """``Σ |w|``. Its derivative is ``sign(w)``, 0 at 0 (ledger R-03).
+
+    Its proximal step is `chainrule.ops.softshrink`.
 
     >>> float(l1_penalty(np.array([1.0, -2.0, 0.0])))
     3.0
@@ -60,20 +62,6 @@ def elastic_net_penalty(xp: Any, w: Any, l1: Any, l2: Any) -> Any:
     6.5
     """
     return l1 * xp.sum(xp.abs(w)) + l2 * (0.5 * xp.sum(w * w))
-
-
-@formula
-def soft_threshold(xp: Any, w: Any, threshold: Any) -> Any:
-    """``sign(w) max(|w| - threshold, 0)``: towards 0, and exactly 0 within the threshold.
-
-    The proximal step of ``threshold · Σ |w|`` (erratum E004-54; Parikh & Boyd 2014). Its derivative
-    at the threshold itself is 0.
-
-    >>> soft_threshold(np.array([-3.0, 0.5, 2.0]), 1.0)
-    array([-2.,  0.,  1.])
-    """
-    short = xp.abs(w) <= threshold
-    return xp.where(short, 0.0, w - xp.sign(w) * threshold)
 
 
 # -- of rows --------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import numpy as np
 
 from chainrule import optim
 from chainrule.array.errors import DataError, NonFiniteError
+from chainrule.array.random import default_stream
 from chainrule.autograd.context import state
 from chainrule.autograd.tape import Variable
 from chainrule.diagnose.nonfinite import first_nonfinite
@@ -110,8 +111,11 @@ class Steps:
     def _search(self, batch: Any, weight: Any) -> Any:
         """An update by an optimizer that evaluates the loss several times; its first value."""
         first: list[Any] = []
+        stream = default_stream()
+        before = stream.state()
 
         def closure() -> Any:
+            stream.load_state(before)  # one function for all points: the same units drop out
             self.optimizer.zero_grad()
             # further points may lie where the loss is infinite: the search turns back by itself
             loss, output = self._loss_of(batch.x, batch.y, weight, checked=not first)
