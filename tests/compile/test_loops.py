@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chainrule.array import random
+from chainrule.array import numerics, random
 from chainrule.array.random import Stream
 from chainrule.compile import build, lookup
 
@@ -160,6 +160,17 @@ def test_permutations_are_the_same_without_native_code(monkeypatch: pytest.Monke
     for order in native:
         np.testing.assert_array_equal(Stream(7).permutation("a", len(order)), order)
         np.testing.assert_array_equal(np.sort(order), np.arange(len(order)))
+
+
+def test_the_largest_number_read_as_unsigned() -> None:
+    assert NATIVE is not None
+    for words in ([3], [0, 9, 2], [5, -1], [-(2**63), 2**63 - 1], range(1000)):
+        a = np.array(words, np.int64)
+        for form in (a, a[::-1], a.reshape(1, -1), np.repeat(a, 2)[::2], a[:1].reshape(())):
+            assert NATIVE.largest(form) == numerics._largest(np.array(form))
+    for wrong in (np.zeros(3), np.zeros(3, np.uint64), np.zeros(3, np.int32), np.zeros(0, int), [1]):
+        with pytest.raises(ValueError, match="expected entries of int64"):
+            NATIVE.largest(wrong)
 
 
 # -- products -------------------------------------------------------------------------------------

@@ -432,8 +432,8 @@ def _apart(nodes: list[Node], targets: set[Any], samples: int, roots: set[Any]) 
 
 
 class _Sum:
-    """A cotangent being added up. The first is borrowed, the second allocates, the third adds in
-    place."""
+    """Cotangents being added up: the second allocates, the third adds in place. One by itself is
+    borrowed, and stands without a sum around it."""
 
     __slots__ = ("owned", "value")
 
@@ -447,6 +447,19 @@ class _Sum:
         else:
             self.value = self.value + g
             self.owned = not isinstance(self.value, Variable) and self.value.ndim > 0
+
+
+def _with(held: Any, g: Any) -> Any:
+    """A cotangent or a sum of some, and one more."""
+    if held is None:
+        return g
+    total = held if type(held) is _Sum else _Sum(held)
+    total.add(g)
+    return total
+
+
+def _value(held: Any) -> Any:
+    return held.value if type(held) is _Sum else held
 
 
 def backward(
@@ -476,33 +489,27 @@ def backward(
     if per_sample is not None:
         apart = _apart(nodes, targets, per_sample, {root._node for root in roots})
     pending: dict[Node, list[Any]] = {}
-    leaves: dict[int, tuple[Any, _Sum]] = {}
-    caught: dict[Any, _Sum] = {}
+    leaves: dict[int, tuple[Any, Any]] = {}
+    caught: dict[Any, Any] = {}
 
     def send(edge: Any, g: Any) -> None:
         if type(edge) is tuple:
             node, index = edge
             if needed is None or node in needed:
                 slots = pending.get(node)
-                if slots is None:
-                    if node.cotangent_of is _ONE:  # nearly all
-                        pending[node] = [_Sum(g)]
-                    else:
-                        slots = pending[node] = [None] * len(node.cotangent_of)
-                        slots[index] = _Sum(g)
-                elif slots[index] is None:
-                    slots[index] = _Sum(g)
+                if slots is not None:
+                    slots[index] = _with(slots[index], g)
+                elif node.cotangent_of is _ONE:  # nearly all
+                    pending[node] = [g]
                 else:
-                    slots[index].add(g)
+                    slots = pending[node] = [None] * len(node.cotangent_of)
+                    slots[index] = g
             if targets and edge in targets:
-                if edge in caught:
-                    caught[edge].add(g)
-                else:
-                    caught[edge] = _Sum(g)
+                caught[edge] = _with(caught.get(edge), g)
         elif (found := leaves.get(id(edge))) is not None:
-            found[1].add(g)
+            leaves[id(edge)] = (edge, _with(found[1], g))
         elif edge.requires_grad:
-            leaves[id(edge)] = (edge, _Sum(g))
+            leaves[id(edge)] = (edge, g)
 
     for root, g in zip(roots, cotangents, strict=True):
         if root.requires_grad:
@@ -514,10 +521,7 @@ def backward(
             if slots is None:
                 continue
             mask = node.needed if needed is None else needed[node]
-            if len(slots) == 1:
-                gs = [slots[0].value]
-            else:
-                gs = [None if s is None else s.value for s in slots]
+            gs = [_value(held) for held in slots]
             if create_graph:
                 results = node.pull_recorded(gs, mask)
             elif per_sample is not None:
@@ -532,22 +536,22 @@ def backward(
     finally:
         state.enabled = before
     if inputs is None:
-        for leaf, total in leaves.values():
-            _accumulate(leaf, total)
+        for leaf, held in leaves.values():
+            _accumulate(leaf, held)
         return []
     results_of = []
     for t in inputs:
         if t._node is None:
-            total_or_none = leaves[id(t)][1] if id(t) in leaves else None
+            held = leaves[id(t)][1] if id(t) in leaves else None
         else:
-            total_or_none = caught.get((t._node, t._index))
-        results_of.append(None if total_or_none is None else total_or_none.value)
+            held = caught.get((t._node, t._index))
+        results_of.append(_value(held))
     return results_of
 
 
-def _accumulate(leaf: Variable, total: _Sum) -> None:
+def _accumulate(leaf: Variable, held: Any) -> None:
     """Add to a leaf's gradient. A borrowed cotangent is copied: it may be another node's array."""
-    g = total.value
+    g = _value(held)
     if state.recorder is not None:
         state.recorder.touch(leaf, reads=True)
     if isinstance(g, Variable):  # recorded: stays on the tape
@@ -575,4 +579,4 @@ def _accumulate(leaf: Variable, total: _Sum) -> None:
             np.copyto(slot, g)
         leaf._grad = slot
     else:
-        leaf._grad = g if total.owned else copied(g)
+        leaf._grad = g if (type(held) is _Sum and held.owned) else copied(g)

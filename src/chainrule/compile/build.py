@@ -29,7 +29,7 @@ from types import ModuleType
 from typing import Any
 
 from chainrule._version import __version__
-from chainrule.array import random
+from chainrule.array import numerics, random
 from chainrule.array.blas import cblas_addresses
 from chainrule.compile.compiler import (
     Compiler,
@@ -547,6 +547,7 @@ def runtime() -> Any | None:
             if addresses is not None:
                 module.set_blas(*addresses)
             random.sort_words = module.sort_words
+            numerics.largest = module.largest
         return module
 
 

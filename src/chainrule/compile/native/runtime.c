@@ -1513,7 +1513,29 @@ static PyObject *sort_array(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *largest(PyObject *module, PyObject *object)
+{
+    (void)module;
+    PyArrayObject *a = (PyArrayObject *)object;
+    if (!PyArray_Check(object) || !PyArray_ISSIGNED(a) || PyArray_ITEMSIZE(a) != 8 ||
+        !PyArray_ISNBO(PyArray_DESCR(a)->byteorder) || PyArray_SIZE(a) == 0) {
+        PyErr_SetString(PyExc_ValueError, "largest: expected entries of int64");
+        return NULL;
+    }
+    a = PyArray_GETCONTIGUOUS(a);
+    if (!a)
+        return NULL;
+    const uint64_t *words = PyArray_DATA(a);
+    uint64_t found = 0;
+    for (npy_intp i = 0, n = PyArray_SIZE(a); i < n; i++)
+        found = words[i] > found ? words[i] : found;
+    DROP(a);
+    return PyLong_FromUnsignedLongLong(found);
+}
+
 static PyMethodDef methods[] = {
+    {"largest", largest, METH_O,
+     "largest(words)\n--\n\nThe largest entry of int64 numbers read as unsigned."},
     {"sort_words", sort_array, METH_VARARGS,
      "sort_words(words, low)\n--\n\nSort a row of uint64 in place, by the bits from `low` on; those "
      "below must increase already."},
