@@ -84,9 +84,10 @@ def test_a_learned_slope(shape: tuple[int, ...], slopes: int) -> None:
         (nn.Sequential(nn.Embedding(7, 4, padding_idx=0), nn.Flatten(), nn.Dense(8, 2)), "codes"),
         (nn.Sequential(nn.EmbedColumns(4, [(7, 3), (2, 1)]), nn.Dense(6, 2)), "columns"),
         (nn.Sequential(nn.Standardize([1.0, 2.0, 3.0], 2.0), nn.Dense(3, 2)), "numbers"),
+        (nn.Sequential(nn.Dense(3, 8), nn.GLU(), nn.Dense(4, 2)), "numbers"),
         (nn.Sequential(nn.Dropout(0.0), nn.Identity(), nn.Dense(3, 2, bias=False)), "numbers"),
     ],
-    ids=["Embedding", "padding_idx", "EmbedColumns", "Standardize", "Identity"],
+    ids=["Embedding", "padding_idx", "EmbedColumns", "Standardize", "GLU", "Identity"],
 )
 def test_every_other_layer(model: nn.Module, x: str) -> None:
     codes = RNG.integers(0, 7, (N, 2))
@@ -98,6 +99,21 @@ def test_every_other_layer(model: nn.Module, x: str) -> None:
     model, y = model.double(), RNG.standard_normal((N, 2))
     got = cr.per_sample_gradients(model, squared, inputs[x], y)
     agree(got, of_each_alone(model, squared, inputs[x], y))
+
+
+def test_dropout_keeps_its_mask() -> None:
+    """In training mode every sample has the mask that the forward pass drew for it."""
+    model = nn.Sequential(nn.Dense(3, 40, activation="tanh"), nn.Dropout(0.5), nn.Dense(40, 2))
+    model, x, y = model.double(), RNG.standard_normal((N, 3)), RNG.standard_normal((N, 2))
+    cr.seed(3)
+    got = cr.per_sample_gradients(model, squared, x, y)
+    cr.seed(3)
+    squared(model(x), y).sum().backward()
+    for name, p in model.named_parameters():
+        np.testing.assert_allclose(got[name].sum(axis=0), p.grad.numpy(), rtol=1e-12)
+    unused = (got["2.weight"] == 0).all(axis=1)
+    assert 0.3 < unused.mean() < 0.7
+    assert (unused[0] != unused[1]).any()
 
 
 PROBABILITIES = RNG.dirichlet(np.ones(3), N)

@@ -24,8 +24,8 @@ def per_sample_gradients(
     """The gradient of every sample's own loss by every parameter: ``∂l_n / ∂θ``.
 
     One forward and one backward pass over the whole batch: a layer's rule gives the outer products
-    ``δ_n x_nᵀ`` for all samples n at once instead of their sum ``δᵀ x`` (ledger B-03). So do ``w.T``,
-    ``exp(log_scale)`` and what else is computed from parameters alone before they meet the samples.
+    ``δ_n x_nᵀ`` for all samples n at once instead of their sum ``δᵀ x`` (ledger B-03). What is
+    computed from parameters alone before they meet the samples, such as ``w.T``, may be anything.
     As ``torch.func.vmap(torch.func.grad(loss), (None, 0, 0))``.
 
     Arguments:

@@ -97,8 +97,8 @@ class Optimizer:
             time and hold from the next step on.
         defaults: the options as given.
 
-    What a rule keeps for each parameter (ledger O-18) begins as zeros and is named as in torch: see
-    `Rule` and `state_dict`.
+    What is kept for each parameter (ledger O-18) has the names of its `Rule`: ``m`` and ``v`` for
+    Adam, ``buffer`` for momentum; see `state_dict`.
 
     Parameters are gathered into one vector per group and dtype (`Flat`), and the update is one
     kernel over each vector. As in PyTorch, a parameter whose gradient is None is skipped: value,
