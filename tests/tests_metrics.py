@@ -108,3 +108,17 @@ def both(
         np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-14)
     if same_warnings:
         assert undefined[0] == undefined[1]
+
+
+def shuffled(
+    rng: np.random.Generator, make: Callable[[], Any], true: Any, pred: Any, w: Any
+) -> Any:
+    """A metric fed the samples in a random order and random batches, over three that then merge."""
+    streams = [make() for _ in range(3)]
+    order = rng.permutation(len(true))
+    for rows in np.array_split(order, int(rng.integers(1, 6))):
+        if len(rows):
+            weight = None if w is None else w[rows]
+            streams[int(rng.integers(3))].update(true[rows], pred[rows], weight)
+    first, second, third = (streams[i] for i in rng.permutation(3))
+    return first.merge(second.merge(third))

@@ -58,6 +58,95 @@ def test_classes_from_logits(name: str, weight: Any):
     )
 
 
+RATIOS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "balanced_accuracy": (m.balanced_accuracy_score, {}),
+    "f2": (m.fbeta_score, {"beta": 2, "average": "macro"}),
+    "jaccard": (m.jaccard_score, {"average": "macro"}),
+    "specificity": (m.specificity_score, {"average": "macro"}),
+    "npv": (m.negative_predictive_value, {"average": "macro"}),
+    "fpr": (m.false_positive_rate, {"average": "macro"}),
+    "fnr": (m.false_negative_rate, {"average": "macro"}),
+    "mcc": (m.matthews_corrcoef, {}),
+    "kappa": (m.cohen_kappa_score, {}),
+}
+
+
+@pytest.mark.parametrize("name", list(RATIOS))
+@pytest.mark.parametrize("weight", [None, WEIGHT])
+def test_more_of_classes(name: str, weight: Any):
+    function, options = RATIOS[name]
+    many = function(CLASSES, LOGITS.argmax(1), sample_weight=weight, **options)
+    assert run(name, CLASSES, LOGITS, weight) == pytest.approx(many, rel=1e-13)
+    options = {key: value for key, value in options.items() if key != "average"}
+    two, one = CLASSES % 2, LOGITS[:, 0]
+    binary = function(two, one > 0, sample_weight=weight, **options)
+    assert run(name, two, one, weight) == pytest.approx(binary, rel=1e-13)
+    if name != "f2":
+        assert run(function, CLASSES, LOGITS, weight) == pytest.approx(many, rel=1e-13)
+
+
+PROBABILITIES = np.exp(LOGITS.astype(float)) / np.exp(LOGITS.astype(float)).sum(1, keepdims=True)
+SCORED: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "log_loss": (m.log_loss, {}),
+    "brier": (m.brier_score_loss, {}),
+    "ece": (m.expected_calibration_error, {}),
+    "roc_auc": (m.roc_auc_score, {"multi_class": "ovr"}),
+    "average_precision": (m.average_precision_score, {}),
+}
+
+
+@pytest.mark.parametrize("name", list(SCORED))
+@pytest.mark.parametrize("weight", [None, WEIGHT])
+def test_probabilities_from_logits(name: str, weight: Any):
+    function, options = SCORED[name]
+    close: Any = {"rel": 1e-12}
+    many = function(CLASSES, PROBABILITIES, sample_weight=weight, **options)
+    for metric in (name, function):
+        assert run(metric, CLASSES, LOGITS, weight) == pytest.approx(many, **close)
+    assert run(name, CLASSES, PROBABILITIES, weight, from_probabilities=True) == (
+        pytest.approx(many, **close)
+    )
+    two, one = CLASSES % 2, LOGITS[:, 0].astype(float)
+    p = 1 / (1 + np.exp(-one))
+    options = {key: value for key, value in options.items() if key != "multi_class"}
+    binary = function(two, p, sample_weight=weight, **options)
+    pair = np.stack([-one / 2, one / 2], axis=1)
+    for output in (one, one[:, None], pair):
+        assert run(name, two, output, weight) == pytest.approx(binary, **close)
+    for output in (p, np.stack([1 - p, p], axis=1)):
+        found = run(name, two, output, weight, from_probabilities=True)
+        assert found == pytest.approx(binary, **close)
+
+
+def test_areas_of_saturated_logits_keep_their_order():
+    logits = np.array([800.0, 900.0, -900.0])  # sigmoid gives 1, 1, 0
+    assert run("auc", np.array([0, 1, 0]), logits) == 1.0
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_top_k(k: int):
+    whole = m.top_k_accuracy_score(CLASSES, LOGITS, k=k)
+    assert run(f"top_{k}_accuracy", CLASSES, LOGITS) == pytest.approx(whole, rel=1e-15)
+    assert run(m.TopKAccuracy(k), CLASSES, LOGITS) == pytest.approx(whole, rel=1e-15)
+    assert m.get("top_5_accuracy").name == "top_5_accuracy"
+
+
+@pytest.mark.parametrize("name", ["rmse", "mape"])
+def test_more_of_numbers(name: str):
+    function = {"rmse": m.root_mean_squared_error, "mape": m.mean_absolute_percentage_error}[name]
+    whole = function(LOGITS[:, 0].astype(float), LOGITS[:, 1])
+    for metric in (name, function):
+        assert run(metric, LOGITS[:, 0], LOGITS[:, 1:2]) == pytest.approx(whole, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "name", ["roc_auc", "average_precision", "kappa", "mcc", "balanced_accuracy", "fnr"]
+)
+def test_one_class_so_far_does_not_warn(name: str):
+    value = run(name, np.array([0, 0]), np.array([0.5, -0.5]))
+    assert math.isnan(value) or 0 <= value <= 1
+
+
 @pytest.mark.parametrize("name", ["mse", "mae", "r2"])
 @pytest.mark.parametrize("weight", [None, WEIGHT])
 def test_regression_as_it_is(name: str, weight: Any):
@@ -152,6 +241,10 @@ def test_reset_starts_over():
     [
         (lambda: m.get("acuracy"), ValueError, "did you mean 'accuracy'"),
         (lambda: m.get("zzz"), ValueError, "known: .*'mse'"),
+        (lambda: m.get("rmsee"), ValueError, "did you mean 'rmse'"),
+        (lambda: m.get("specificty"), ValueError, "did you mean 'specificity'"),
+        (lambda: m.get("top_0_accuracy"), ValueError, "did you mean 'top_[35]_accuracy'"),
+        (lambda: m.get("top_5_accuracy").update([0], [0.5]), ShapeError, "K classes"),
         (lambda: m.get(3), ValueError, "neither a name"),
         (lambda: m.get("f1").update([0, 4], LOGITS[:2]), DataError, r"y_true\[1\] = 4.*0…3"),
         (lambda: m.get("f1").update([-1], [0.5]), DataError, "0…1"),

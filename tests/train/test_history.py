@@ -31,6 +31,11 @@ def test_mapping_best_and_text():
         ("accuracy", False),
         ("val_f1", False),
         ("max_error", True),
+        ("val_ece", True),
+        ("fpr", True),
+        ("val_false_negative_rate", True),
+        ("specificity", False),
+        ("val_mcc", False),
     ],
 )
 def test_direction(name: str, low: bool) -> None:

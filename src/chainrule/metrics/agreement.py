@@ -30,6 +30,7 @@ __all__ = [
     "cohen_kappa_score",
     "correlation",
     "hamming_loss",
+    "in_range",
     "kappa",
     "matthews_corrcoef",
     "zero_one_loss",
@@ -101,7 +102,7 @@ def cohen_kappa_score(
     0.5555555555555556
     """
     check_option("weights", weights, ("linear", "quadratic", None))
-    undefined = _in_range("replace_undefined_by", replace_undefined_by, -1, 1)
+    undefined = in_range("replace_undefined_by", replace_undefined_by, -1, 1)
     t = read_targets(y1, y2, sample_weight)
     wanted = t.labels if labels is None else as_label_list("labels", labels)
     matrix = confusion(t, wanted)
@@ -284,12 +285,13 @@ def _replacements(given: float | dict[str, float]) -> tuple[float, float]:
             f"replace_undefined_by has the keys {list(given)}: {nearest(odd, ['LR+', 'LR-'])}"
         )
     return (
-        _in_range("replace_undefined_by['LR+']", given["LR+"], 1, math.inf),
-        _in_range("replace_undefined_by['LR-']", given["LR-"], 0, 1),
+        in_range("replace_undefined_by['LR+']", given["LR+"], 1, math.inf),
+        in_range("replace_undefined_by['LR-']", given["LR-"], 0, 1),
     )
 
 
-def _in_range(name: str, value: Any, low: float, high: float) -> float:
+def in_range(name: str, value: Any, low: float, high: float) -> float:
+    """An option that is nan or a number between two limits."""
     number = isinstance(value, int | float | np.number)
     if not number or not (math.isnan(value) or low <= value <= high):
         raise ValueError(f"{name}={value!r}: expected nan or a number from {low} to {high}")

@@ -13,10 +13,12 @@ from chainrule.metrics._numbers import too_few
 from chainrule.metrics.probability import columns_of, read_probabilities
 
 __all__ = [
+    "bin_edges",
     "brier_score_loss",
     "brier_scores",
     "calibration_bins",
     "calibration_curve",
+    "confidences",
     "d2_brier_score",
     "expected_calibration_error",
 ]
@@ -162,24 +164,39 @@ def calibration_curve(
 
 
 def calibration_bins(
-    correct: Array, confidence: Array, *, n_bins: int = 15, strategy: str = "uniform"
+    correct: Array,
+    confidence: Array,
+    *,
+    n_bins: int = 15,
+    strategy: str = "uniform",
+    weight: Array | None = None,
 ) -> tuple[Array, Array, Array]:
-    """(share correct, mean confidence, rows) of each bin that holds a row.
+    """(share correct, mean confidence, rows or their weight) of each bin that holds a row.
 
     >>> calibration_bins(np.array([True, False]), np.array([0.75, 0.25]), n_bins=2)
     (array([0., 1.]), array([0.25, 0.75]), array([1, 1]))
     """
     check_option("strategy", strategy, ("uniform", "quantile"))
-    if n_bins < 1:
-        raise ValueError(f"n_bins must be at least 1, got {n_bins}")
-    edges = np.linspace(0.0, 1.0, n_bins + 1)
+    edges = bin_edges(n_bins)
     if strategy == "quantile":
         edges = np.percentile(confidence, edges * 100)
     at = np.searchsorted(edges[1:-1], confidence)
-    rows = np.bincount(at, minlength=n_bins)
+    rows = np.bincount(at, weights=weight, minlength=n_bins)
     held = rows > 0
-    sums = [np.bincount(at, weights=v, minlength=n_bins)[held] for v in (correct, confidence)]
+    parts = (correct, confidence) if weight is None else (weight * correct, weight * confidence)
+    sums = [np.bincount(at, weights=v, minlength=n_bins)[held] for v in parts]
     return sums[0] / rows[held], sums[1] / rows[held], rows[held]
+
+
+def bin_edges(n_bins: int) -> Array:
+    """(n_bins + 1,) the edges of bins of one width from 0 to 1.
+
+    >>> bin_edges(2)
+    array([0. , 0.5, 1. ])
+    """
+    if isinstance(n_bins, bool) or not isinstance(n_bins, int | np.integer) or n_bins < 1:
+        raise ValueError(f"n_bins={n_bins!r}: expected a whole number of at least 1")
+    return np.linspace(0.0, 1.0, n_bins + 1)
 
 
 def expected_calibration_error(
@@ -189,6 +206,7 @@ def expected_calibration_error(
     n_bins: int = 15,
     labels: ArrayLike | None = None,
     strategy: str = "uniform",
+    sample_weight: ArrayLike | None = None,
 ) -> float:
     """``ECE = Σ_b n_b/N · |accuracy_b - confidence_b|`` over bins of confidence (Guo et al. 2017).
 
@@ -198,12 +216,29 @@ def expected_calibration_error(
     y_proba : (N, K) probabilities in the sorted order of the labels; the confidence is that of the
         largest. (N,) are probabilities of the greater of two labels, and count likewise.
     n_bins : bins of [0, 1]; few rows in many bins make the error look larger than it is.
+    sample_weight : (N,) weights; ``strategy="quantile"`` puts the edges without them.
 
     0 is perfect, and says nothing of how good the predictions are: the class shares alone score
     about 0.
 
     >>> expected_calibration_error([0, 1, 1, 1], [0.25, 0.75, 0.75, 0.25])
     0.0
+    """
+    correct, confidence = confidences(y_true, y_proba, labels)
+    weight = None if sample_weight is None else as_weight(sample_weight, len(correct))
+    share, mean, rows = calibration_bins(
+        correct, confidence, n_bins=n_bins, strategy=strategy, weight=weight
+    )
+    return float(rows @ np.abs(share - mean) / rows.sum())
+
+
+def confidences(
+    y_true: ArrayLike, y_proba: ArrayLike, labels: ArrayLike | None = None
+) -> tuple[Array, Array]:
+    """(N,) whether the most probable label is right, and how probable it is.
+
+    >>> confidences([0, 1], [0.25, 0.25], labels=[0, 1])
+    (array([ True, False]), array([0.75, 0.75]))
     """
     p, true = read_probabilities(y_true, y_proba)
     if true.ndim == 2:
@@ -213,11 +248,7 @@ def expected_calibration_error(
             labels = [0, 1]
         truth = columns_of(true, p.shape[1], labels)
     found = p.argmax(axis=1)
-    confidence = p[np.arange(len(p)), found].astype(np.float64)
-    share, mean, rows = calibration_bins(
-        found == truth, confidence, n_bins=n_bins, strategy=strategy
-    )
-    return float(rows @ np.abs(share - mean) / rows.sum())
+    return found == truth, p[np.arange(len(p)), found].astype(np.float64)
 
 
 def _column(y_prob: ArrayLike) -> Array:

@@ -31,6 +31,9 @@ __all__ = [
     "Steps",
     "average_precision",
     "average_precision_score",
+    "combined",
+    "of_column",
+    "of_columns",
     "read_scores",
     "roc_area",
     "roc_auc_score",
@@ -140,7 +143,7 @@ def roc_auc_score(
         return float(roc_area(pos, neg)) if whole else _partial_area(pos, neg, float(max_fpr or 1))
 
     if true.ndim == 2:
-        return _averaged(area, "ROC AUC", true, scores, weight, average)
+        return of_columns(area, "ROC AUC", true, scores, weight, average)
     known = _labels(true, labels)
     if len(known) <= 2 and scores.shape[1] <= 2:
         if scores.shape[1] == 2:
@@ -148,7 +151,7 @@ def roc_auc_score(
                 "y_score has 2 columns for two labels; expected (N,) scores of the greater of them"
             )
         one = true == known[-1] if len(known) == 2 else np.zeros(len(true), bool)
-        return _one(area, "ROC AUC", one, scores[:, 0], weight)
+        return of_column(area, "ROC AUC", one, scores[:, 0], weight)
     _check_columns(scores, known)
     if (np.abs(scores.sum(axis=1) - 1) > 1e-5).any():
         row = int(np.argmax(np.abs(scores.sum(axis=1) - 1)))
@@ -170,7 +173,7 @@ def roc_auc_score(
         if sample_weight is not None:
             raise ValueError("multi_class='ovo' takes no sample_weight; 'ovr' does")
         return _pairs(true, known, scores, average)
-    return _averaged(area, "ROC AUC", true[:, None] == known, scores, weight, average)
+    return of_columns(area, "ROC AUC", true[:, None] == known, scores, weight, average)
 
 
 def average_precision_score(
@@ -209,7 +212,7 @@ def average_precision_score(
                 f"pos_label={pos_label!r} is not among the labels {known.tolist()}; say which of "
                 "them counts as positive"
             )
-        return _one(area, "average precision", true == pos_label, scores[:, 0], weight)
+        return of_column(area, "average precision", true == pos_label, scores[:, 0], weight)
     if pos_label != 1:
         raise ValueError(
             f"pos_label={pos_label!r} is for two labels; several are measured each by itself"
@@ -217,7 +220,7 @@ def average_precision_score(
     if true.ndim == 1:
         _check_columns(scores, known)
         true = true[:, None] == known
-    return _averaged(area, "average precision", true, scores, weight, average)
+    return of_columns(area, "average precision", true, scores, weight, average)
 
 
 def _read(
@@ -240,7 +243,7 @@ def _check_columns(scores: Array, known: Array) -> None:
         )
 
 
-def _averaged(
+def of_columns(
     measure: Callable[[Array, Array], float],
     name: str,
     true: Array,
@@ -251,16 +254,21 @@ def _averaged(
     """The measure of each column of an indicator (N, K), and what ``average`` makes of them."""
     if average == "micro":
         every = np.repeat(weight, true.shape[1])
-        return _one(measure, name, true.ravel(), scores.ravel(), every)
+        return of_column(measure, name, true.ravel(), scores.ravel(), every)
     if average == "samples":
         ones, share = np.ones(true.shape[1]), weight
         each = np.array(
-            [_one(measure, name, t, s, ones) for t, s in zip(true, scores, strict=True)]
+            [of_column(measure, name, t, s, ones) for t, s in zip(true, scores, strict=True)]
         )
     else:
         share = weight @ true if average == "weighted" else np.ones(true.shape[1])
         columns = zip(true.T, scores.T, strict=True)
-        each = np.array([_one(measure, name, t, s, weight) for t, s in columns])
+        each = np.array([of_column(measure, name, t, s, weight) for t, s in columns])
+    return combined(each, share, average)
+
+
+def combined(each: Array, share: Array, average: str | None) -> Any:
+    """The values of columns, or their mean with the weights ``share``; weight 0 leaves one out."""
     if average is None:
         return each
     if not share.any():
@@ -268,13 +276,14 @@ def _averaged(
     return float(np.average(np.where(share == 0, 0.0, each), weights=share))
 
 
-def _one(
+def of_column(
     measure: Callable[[Array, Array], float],
     name: str,
     positive: Array,
     scores: Array,
     weight: Array,
 ) -> float:
+    """The measure of one ranking, with a warning where a side of it is empty."""
     value = measure(*Steps.of(scores).sums(positive, weight))
     empty = not (weight @ positive) or (name == "ROC AUC" and not (weight @ ~positive))
     if empty:

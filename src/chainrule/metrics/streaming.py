@@ -2,10 +2,11 @@
 
 Each object keeps sums, never samples (:class:`ROCAUC` and :class:`AveragePrecision` excepted), and
 the sums are not rounded: any split into batches, in any order, merged in any way, gives the same
-bits. They are those of the function over all samples at once for scores that come from counts, and
-equal up to the rounding of the function's own float64 sum for means of numbers. Objects that saw
-different parts of the data (other processes, other files) join by ``merge``. A batch whose weights
-are all zero is allowed; a result needs some weight. A batch that is refused changes nothing.
+bits. They are those of the function over all samples at once where weights are integers (or absent)
+and scores come from counts, and else equal up to the rounding of the function's own sums. Objects
+that saw different parts of the data (other processes, other files) join by ``merge``. A batch whose
+weights are all zero is allowed; a result needs some weight. A batch that is refused changes
+nothing.
 
 >>> recall = Recall()
 >>> recall.update([0, 1], [0, 1])
@@ -39,6 +40,7 @@ __all__ = [
     "Accuracy",
     "ConfusionMatrix",
     "Mean",
+    "OfCounts",
     "OfMean",
     "Precision",
     "Recall",
@@ -198,8 +200,11 @@ class Accuracy(OfMean):
         return float(self._mean.compute())
 
 
-class _OfCounts(Streaming):
+class OfCounts(Streaming):
+    """A ratio of the counts TP, FP, FN and TN; the options are those of :func:`precision_score`."""
+
     _metric: ClassVar[str]
+    _beta = 1.0
 
     def __init__(
         self,
@@ -227,7 +232,7 @@ class _OfCounts(Streaming):
             raise DataError("no batch has been added: call update first")
         need_weight(self._counts.total)
         counts = chosen(self._counts, self.labels, self.pos_label, self.average)
-        return averaged(counts, self._metric, self.average, self.zero_division)
+        return averaged(counts, self._metric, self.average, self.zero_division, beta=self._beta)
 
     def reset(self) -> None:
         self._counts: Counts | None = None
@@ -246,7 +251,7 @@ class _OfCounts(Streaming):
         )
 
 
-class Precision(_OfCounts):
+class Precision(OfCounts):
     """Streaming :func:`precision_score`, with its options (``average="samples"`` excepted).
 
     Whether the targets are binary is judged by all labels seen, when ``compute`` is called.
@@ -261,7 +266,7 @@ class Precision(_OfCounts):
     name = _metric = "precision"
 
 
-class Recall(_OfCounts):
+class Recall(OfCounts):
     """Streaming :func:`recall_score`; options as :class:`Precision`.
 
     >>> import chainrule as cr
@@ -274,7 +279,7 @@ class Recall(_OfCounts):
     name = _metric = "recall"
 
 
-class F1(_OfCounts):
+class F1(OfCounts):
     """Streaming :func:`f1_score`; options as :class:`Precision`.
 
     >>> import chainrule as cr

@@ -91,7 +91,8 @@ def lower_is_better(name: str, mode: str = "auto") -> bool:
     return (
         "loss" in stem
         or "error" in stem
-        or stem in ("mse", "mae", "rmse", "mape", "brier", "deviance")
+        or stem in ("mse", "mae", "rmse", "mape", "brier", "deviance", "ece", "pinball")
+        or stem in ("fpr", "fnr", "false_positive_rate", "false_negative_rate")
     )
 
 
