@@ -134,7 +134,7 @@ def alpha_dropout(x: Any, p: float = 0.5, training: bool = False) -> Any:
 
 
 def feature_alpha_dropout(x: Any, p: float = 0.5, training: bool = False) -> Any:
-    """`alpha_dropout` of whole channels: ``(N, C, ...)`` with at least one axis after the channels.
+    """`alpha_dropout` of whole channels: ``(N, C, ...)``, any number of axes after the channels.
 
     >>> import numpy as np
     >>> import chainrule as cr
@@ -142,10 +142,8 @@ def feature_alpha_dropout(x: Any, p: float = 0.5, training: bool = False) -> Any
     >>> bool((y == y[:, :, :1]).all())
     True
     """
-    n = len(np.shape(x))
-    return _alpha_dropped(
-        "feature_alpha_dropout", x, p, training, _channels("feature_alpha_dropout", x, max(n, 3))
-    )
+    mask = _channels("feature_alpha_dropout", x, max(_raw(x).ndim, 2))
+    return _alpha_dropped("feature_alpha_dropout", x, p, training, mask)
 
 
 def _raw(x: Any) -> Any:
@@ -164,7 +162,7 @@ def _channels(name: str, x: Any, batched: int, single: int = 0) -> tuple[int, ..
         return shape[:2] + (1,) * (batched - 2)
     if len(shape) == single:
         return shape[:1] + (1,) * (single - 1)
-    axes = ", L" if batched == 3 else ", H, W" if batched == 4 else ", D, H, W"
+    axes = {2: ", ...", 3: ", L", 4: ", H, W", 5: ", D, H, W"}[batched]
     either = f"(N, C{axes})" + (f" or (C{axes})" if single else "")
     fix = "; for an image without samples x[None], for sequences dropout1d"
     raise ShapeError(

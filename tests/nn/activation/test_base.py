@@ -13,6 +13,10 @@ from chainrule.nn.activation import as_activation
 from chainrule.ops.formula import FORMULAS
 
 
+def is_activation(cls: Any) -> bool:
+    return issubclass(cls, nn.Activation)
+
+
 @cr.formula
 def snake(xp: Any, x: Any, a: float = 1.0) -> Any:
     """x + sin²(ax)/a."""
@@ -71,3 +75,19 @@ def test_every_formula_of_one_array_serves_by_name() -> None:
         assert cr.nn.build(layer.architecture()).activation is FORMULAS[name]
     with pytest.raises(ValueError, match=r"no activation is called 'mich'.*mish"):
         nn.Dense(4, 2, activation="mich")
+
+
+@pytest.mark.parametrize("name", sorted(n for n, c in nn.REGISTRY.items() if is_activation(c)))
+def test_after_a_dense_layer_it_is_part_of_it(name: str) -> None:
+    """In one node, with the same values and gradients."""
+    cls = nn.REGISTRY[name]
+    required = {"Activation": (cr.ops.tanh,), "Threshold": (0.5, -2.0)}
+    first, layer = nn.Dense(4, 3), cls(*required.get(name, ()))
+    x = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
+    found = []
+    for run in (nn.Sequential(first, layer), lambda x: layer(first(x))):
+        y = run(cr.tensor(x))
+        found.append([y.detach().numpy(), *cr.autograd.grad((y * y).sum(), [first.weight])])
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found[0][1].numpy(), found[1][1].numpy(), rtol=1e-4, atol=1e-5)
+    assert repr(cr.nn.build(layer.architecture())) == repr(layer)

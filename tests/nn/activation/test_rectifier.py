@@ -65,6 +65,16 @@ def test_prelu_begins_and_is_built() -> None:
         layer(cr.tensor(np.ones((4, 3))))
 
 
+def test_slopes_are_saved_and_loaded(tmp_path: Any) -> None:
+    model = nn.Sequential(nn.Dense(2, 3), nn.PReLU(3), nn.RReLU(0.1, 0.2), nn.GLU(0))
+    model[1].weight = nn.Parameter(np.array([0.1, 0.2, 0.3], np.float32))
+    cr.save(model, tmp_path / "m.safetensors")
+    again = cr.load(tmp_path / "m.safetensors").eval()
+    x = -np.ones((4, 2), np.float32)
+    np.testing.assert_array_equal(again(x).detach().numpy(), model.eval()(x).detach().numpy())
+    assert repr(again) == repr(model)
+
+
 @pytest.mark.parametrize("n", [1, 3])
 @pytest.mark.parametrize("shape", [(5, 3), (5, 3, 4)])
 def test_slopes_have_gradients_per_sample(n: int, shape: tuple[int, ...]) -> None:
