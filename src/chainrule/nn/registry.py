@@ -26,16 +26,16 @@ REGISTRY: dict[str, type[Module]] = {
     cls.__name__: cls
     for cls in (
         Sequential, ModuleList, ModuleDict, Dense, Standardize,
-        basic.Identity, basic.Flatten, Embedding, EmbedColumns, *(getattr(loss,
-        name) for name in loss.__all__), dropout.Dropout, dropout.Dropout1d, dropout.Dropout2d,
-        dropout.Dropout3d, dropout.AlphaDropout, dropout.FeatureAlphaDropout, activation.Activation,
-        activation.ReLU, activation.LeakyReLU, activation.PReLU, activation.RReLU, activation.ELU,
-        activation.CELU, activation.SELU, activation.Threshold, activation.ReLU6,
-        activation.Hardtanh, activation.Hardsigmoid, activation.Hardswish, activation.Hardshrink,
-        activation.Softshrink, activation.Sigmoid, activation.Logistic, activation.LogSigmoid,
-        activation.Tanh, activation.Tanhshrink, activation.Softsign, activation.Softplus,
-        activation.GELU, activation.SiLU, activation.Mish, activation.GLU, activation.Softmax,
-        activation.Softmin, activation.LogSoftmax,
+        basic.Identity, basic.Flatten, Embedding, EmbedColumns, dropout.Dropout, dropout.Dropout1d,
+        dropout.Dropout2d, dropout.Dropout3d, dropout.AlphaDropout, dropout.FeatureAlphaDropout,
+        activation.Activation, activation.ReLU, activation.LeakyReLU, activation.PReLU,
+        activation.RReLU, activation.ELU, activation.CELU, activation.SELU, activation.Threshold,
+        activation.ReLU6, activation.Hardtanh, activation.Hardsigmoid, activation.Hardswish,
+        activation.Hardshrink, activation.Softshrink, activation.Sigmoid, activation.Logistic,
+        activation.LogSigmoid, activation.Tanh, activation.Tanhshrink, activation.Softsign,
+        activation.Softplus, activation.GELU, activation.SiLU, activation.Mish, activation.GLU,
+        activation.Softmax, activation.Softmin, activation.LogSoftmax,
+        *(getattr(loss, name) for name in loss.__all__),
     )
 }  # fmt: skip
 
