@@ -24,6 +24,7 @@ from chainrule.optim.adamax import Adamax
 from chainrule.optim.asgd import ASGD
 from chainrule.optim.averaging import ExponentialMovingAverage, StochasticWeightAveraging
 from chainrule.optim.clip import clip_grad_norm, clip_grad_value
+from chainrule.optim.lbfgs import LBFGS
 from chainrule.optim.momentum import Momentum
 from chainrule.optim.nadam import NAdam
 from chainrule.optim.optimizer import Optimizer, Rule
@@ -35,6 +36,7 @@ from chainrule.optim.sgd import SGD
 
 __all__ = [
     "ASGD",
+    "LBFGS",
     "SGD",
     "Adadelta",
     "Adagrad",

@@ -115,6 +115,11 @@ class WeightAverage:
     def _count(self) -> None:
         self.updates += 1
 
+    @property
+    def applied(self) -> bool:
+        """Whether the parameters hold the averages at the moment."""
+        return self._stored is not None
+
     def apply(self) -> Self:
         """Put the averages into the parameters, whose values are stored until `restore`.
 

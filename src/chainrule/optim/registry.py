@@ -13,6 +13,7 @@ from chainrule.optim import (
     adam,
     adamax,
     asgd,
+    lbfgs,
     momentum,
     nadam,
     radam,
@@ -32,6 +33,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adamax": adamax.Adamax,
     "adamw": adam.AdamW,
     "asgd": asgd.ASGD,
+    "lbfgs": lbfgs.LBFGS,
     "momentum": momentum.Momentum,
     "nadam": nadam.NAdam,
     "radam": radam.RAdam,
@@ -40,7 +42,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": sgd.SGD,
 }
 
-#: name -> update: every equation by which an optimizer changes a parameter
+#: name -> update: every equation by which an optimizer changes an entry of a parameter
 RULES: dict[str, Rule] = {
     **sgd.RULES,
     **momentum.RULES,
@@ -62,8 +64,8 @@ def get(optimizer: str | Optimizer | Callable[..., Any], params: Any, **options:
     Arguments:
         optimizer: a name, in any case: ``"sgd"``, ``"momentum"``, ``"adagrad"``, ``"adadelta"``,
             ``"rmsprop"``, ``"adam"``, ``"adamw"``, ``"adamax"``, ``"nadam"``, ``"radam"``,
-            ``"rprop"`` or ``"asgd"``; an optimizer's class, or a function of parameters
-            (``functools.partial(SGD, momentum=0.9)``); an optimizer without parameters
+            ``"rprop"``, ``"asgd"`` or ``"lbfgs"``; an optimizer's class, or a function of
+            parameters (``functools.partial(SGD, momentum=0.9)``); an optimizer without parameters
             (``AdamW(lr=1e-3)``), from which one with `params` is made; or one with parameters,
             which is returned as it is.
         params: parameters, pairs or groups, as an optimizer takes them.
