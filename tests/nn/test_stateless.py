@@ -126,6 +126,42 @@ def test_the_module_stays_as_it_was() -> None:
     assert list(dict(model.named_modules())) == ["", "0", "1", "2"]
 
 
+def test_in_a_captured_step() -> None:
+    """It replays what the module is now: its other parameters, its layers, their activations."""
+    model = cr.nn.Sequential(cr.nn.Dense(3, 4, activation="tanh"), cr.nn.Dense(4, 2)).double()
+
+    @cr.capture
+    def slope(W: Any) -> Any:
+        def loss(W: Any) -> Any:
+            return (functional_call(model, {"0.weight": W}, X) ** 2).sum()
+
+        return cr.grad(loss)(W)
+
+    def wanted(W: Any) -> Any:
+        return cr.grad(lambda W: (functional_call(model, {"0.weight": W}, X) ** 2).sum())(W)
+
+    def change_nothing() -> None:
+        pass
+
+    def change_the_activation() -> None:
+        model[0].activation = ops.sigmoid
+
+    def change_a_parameter() -> None:
+        model[1].weight.assign(np.ones((2, 4)))
+
+    def change_a_layer() -> None:
+        model[1] = cr.nn.Dense(4, 3).double()
+
+    changes = [change_nothing] * 4 + [change_the_activation, change_a_parameter, change_a_layer]
+    for change in [*changes, change_nothing, change_nothing]:
+        change()
+        W = RNG.standard_normal((4, 3))
+        np.testing.assert_allclose(
+            slope(W).detach().numpy(), wanted(W).detach().numpy(), rtol=1e-12, atol=1e-14
+        )
+    assert slope.reason is None
+
+
 def test_messages() -> None:
     model = net()
     with pytest.raises(KeyError, match=r"Sequential has no '0.weigth'; did you mean '0.weight'"):

@@ -8,6 +8,7 @@ from typing import Any
 
 from chainrule.array.abstract import as_array
 from chainrule.array.errors import ShapeError, nearest
+from chainrule.autograd.context import state
 from chainrule.autograd.tape import Variable
 from chainrule.nn.module import Module
 
@@ -61,7 +62,7 @@ def functional_call(
             raise KeyError(f"{type(module).__name__} has no {name!r}; {nearest(name, own)}")
         if not isinstance(value, Variable):
             value = as_array(value)
-        elif isinstance(own[name], Variable) is False:
+        elif not isinstance(own[name], Variable):
             value = value._data  # a buffer is an array
         if tuple(value.shape) != tuple(own[name].shape):
             raise ShapeError(
@@ -73,6 +74,8 @@ def functional_call(
             raise ValueError(
                 f"functional_call: {first} and {name} are one tied parameter; give one of them"
             )
+    if state.recorder is not None:  # a captured step watches the module, not its twin
+        state.recorder.modules.setdefault(id(module), module)
     positional = args if isinstance(args, tuple) else (args,)
     return _twin(module, memo)._forward_pass(*positional, **(kwargs or {}))
 
