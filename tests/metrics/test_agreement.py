@@ -95,6 +95,10 @@ def test_matthews_of_two_classes_is_the_printed_ratio():
 
 def test_an_empty_row_or_column_is_zero():
     """Errata E004-38: the printed ratio is 0/0."""
+    tp, fp, fn, tn = (np.float64(v) for v in (0, 0, 1, 2))  # of [0, 0, 1] and [0, 0, 0]
+    with np.errstate(invalid="ignore"):
+        printed = (tp * tn - fp * fn) / np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+    assert math.isnan(printed)
     for true, pred in (([0, 0, 1], [0, 0, 0]), ([1, 1], [0, 1]), ([2, 2], [2, 2])):
         assert m.matthews_corrcoef(true, pred) == 0.0
 

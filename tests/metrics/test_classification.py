@@ -152,6 +152,51 @@ def test_labels_of_other_types():
     np.testing.assert_array_equal(m.confusion_matrix(ends, [127, 127]), [[0, 1], [0, 1]])
 
 
+class Sparse:
+    """Looks like a sparse matrix of SciPy."""
+
+    def __init__(self, dense: Any) -> None:
+        self.dense = np.asarray(dense)
+
+    def toarray(self) -> Any:
+        return self.dense
+
+
+def test_sparse_indicators_and_weights_of_other_types():
+    true, pred = [[1, 0], [1, 1]], [[1, 1], [1, 1]]
+    dense = m.f1_score(true, pred, average=None)
+    np.testing.assert_array_equal(m.f1_score(Sparse(true), Sparse(pred), average=None), dense)
+    weights = np.array([1, 2.5], object)
+    assert m.accuracy_score([0, 1], [0, 0], sample_weight=weights) == 1 / 3.5
+    assert m.accuracy_score([0, 1], [0, 0], sample_weight=np.array([2**63, 0], np.uint64)) == 1.0
+
+
+def test_sums_of_large_integer_weights_do_not_overflow():
+    """Errata E004-39: int64 sums would be negative here, and float64 sums off by one."""
+    exact = m.confusion_matrix([0, 1, 1], [0, 1, 1], sample_weight=[1, 2**53, 1])
+    assert exact.tolist() == [[1, 0], [0, 2**53 + 1]]
+    large = np.full(3, 2**63 - 1)
+    matrix = m.confusion_matrix([0, 1, 1], [0, 1, 1], sample_weight=large)
+    np.testing.assert_allclose(matrix, [[2.0**63, 0], [0, 2.0**64]], rtol=1e-15)
+    assert m.f1_score([0, 1, 1], [0, 1, 0], sample_weight=large) == pytest.approx(2 / 3, rel=1e-15)
+    cells = m.multilabel_confusion_matrix(
+        [[1, 0], [1, 1]], [[1, 1], [1, 1]], sample_weight=large[:2]
+    )
+    np.testing.assert_allclose(cells[0], [[0, 0], [0, 2.0**64]])
+
+
+def test_zero_by_zero():
+    """Errata E004-37: the printed ratios are nan where nothing is predicted, or nothing is true."""
+    tp, fp = np.float64(0), np.float64(0)
+    with np.errstate(invalid="ignore"):
+        printed = tp / (tp + fp)
+    assert math.isnan(printed)
+    for score in (m.precision_score, m.recall_score, m.f1_score):
+        with pytest.warns(m.UndefinedMetricWarning, match="0/0 and set to 0"):
+            assert score([0, 0], [0, 0], zero_division="warn") == 0.0
+        assert score([0, 0], [0, 0], zero_division=1) == 1.0
+
+
 def test_undefined_scores_warn_and_name_the_labels():
     with pytest.warns(m.UndefinedMetricWarning, match=r"precision is 0/0 .* label \['c'\]"):
         p = m.precision_score(["a", "c"], ["a", "a"], average=None)
@@ -197,6 +242,7 @@ def test_warnings_point_at_the_caller():
         (lambda: m.accuracy_score([[0], [0, 1]], [0, 1]), ShapeError, "different lengths"),
         (lambda: m.accuracy_score(0, 1), ShapeError, r"got shape \(\)"),
         (lambda: m.accuracy_score([1j], [1]), DataError, "complex"),
+        (lambda: m.accuracy_score([b"a"], [b"a"]), TypeError, "decode"),
         (
             lambda: m.accuracy_score(np.array(["a", None], object), ["a", "b"]),
             DataError,
@@ -249,4 +295,4 @@ def test_warnings_point_at_the_caller():
 def test_errors(call: Callable[[], Any], error: type[Exception], text: str):
     with pytest.raises(error, match=text):
         call()
-    assert issubclass(error, ValueError)
+    assert issubclass(error, ValueError | TypeError)

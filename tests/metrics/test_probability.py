@@ -88,3 +88,60 @@ def test_warnings():
 def test_errors(call: Callable[[], Any], error: type[Exception], text: str):
     with pytest.raises(error, match=text):
         call()
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), strings=st.booleans())
+def test_hinge_equals_the_oracle(sk: Any, data: Any, strings: bool):
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    n, k = data.draw(st.integers(1, 9)), data.draw(st.integers(2, 4))
+    names = np.array(list("abcd"[:k])) if strings else np.arange(k) * 3 - 1
+    true = names[rng.integers(0, k, n)]
+    s = rng.normal(size=n if k == 2 else (n, k)) * 2
+    w = data.draw(st.sampled_from([None, rng.integers(1, 4, n) / 2]))
+    options = {"labels": names, "sample_weight": w}
+    if k == 2:  # scikit-learn takes the sign from y_true, and not from the labels
+        true[0] = names[-1]
+        if len(np.unique(true)) == 1:
+            return
+    ours, theirs = (f.hinge_loss(true, s, **options) for f in (m, sk))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_explained_shares_equal_the_oracle(sk: Any, data: Any):
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    k = data.draw(st.integers(2, 4))
+    true = np.concatenate([np.arange(k), rng.integers(0, k, 8)])
+    p = rng.random(len(true)) if k == 2 else rng.dirichlet(np.ones(k), len(true))
+    w = data.draw(st.sampled_from([None, rng.integers(1, 4, len(true)) / 2]))
+    for name in ("d2_log_loss_score", "d2_brier_score"):
+        ours, theirs = (getattr(f, name)(true, p, sample_weight=w) for f in (m, sk))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-11)
+        assert ours <= 1
+    shares = np.bincount(true, minlength=k) / len(true)
+    null = np.full(len(true), shares[1]) if k == 2 else np.tile(shares, (len(true), 1))
+    assert m.d2_log_loss_score(true, null) == pytest.approx(0, abs=1e-14)
+    assert m.d2_brier_score(true, null) == pytest.approx(0, abs=1e-14)
+
+
+def test_explained_shares_need_two_samples():
+    for function in (m.d2_log_loss_score, m.d2_brier_score):
+        with pytest.warns(m.UndefinedMetricWarning, match="fewer than two"):
+            assert math.isnan(function([1], [0.5]))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda: m.hinge_loss([0, 1, 2], [1.0, 2.0, 3.0]), ShapeError, r"\(3, 3\)"),
+        (lambda: m.hinge_loss([0, 1], [[1.0, 2.0], [1.0, 2.0]]), ShapeError, r"\(2, 2\)"),
+        (lambda: m.hinge_loss([0, 1], ["a", "b"]), TypeError, "numbers"),
+        (lambda: m.hinge_loss([0, 1], [1.0, math.nan]), DataError, "row 1 is not finite"),
+        (lambda: m.hinge_loss([0, 7], [1.0, 2.0], labels=[0, 1]), ValueError, r"\[7\], not in"),
+    ],
+)
+def test_hinge_errors(call: Any, error: type[Exception], text: str):
+    with pytest.raises(error, match=text):
+        call()

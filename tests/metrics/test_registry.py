@@ -165,6 +165,7 @@ def test_names_are_what_was_asked_for():
 
 
 def test_threshold_is_exclusive():
+    """Errata E004-56: a logit at 0 and a probability at 0.5 are not class 1."""
     assert run("accuracy", np.array([0, 1]), np.array([0.0, 1e-30])) == 1.0
     probabilities = np.array([0.5, 0.51])
     assert run("accuracy", np.array([0, 1]), probabilities, from_probabilities=True) == 1.0
