@@ -106,11 +106,11 @@ def test_errors() -> None:
         R.L2(parameters=[3])
     with pytest.raises(ValueError, match="nothing would be regularized"):
         R.L2(parameters=[])
-    with pytest.raises(ValueError, match="L2: l2 must be 0 or more, got -1"):
+    with pytest.raises(ValueError, match="L2: l2 must be a finite number from 0, got -1"):
         R.L2(-1)
     with pytest.raises(TypeError, match="MaxNorm: max_norm must be a number, got None"):
         R.MaxNorm(None)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="strength must be 0 or more, got nan"):
+    with pytest.raises(ValueError, match="strength must be a finite number from 0, got nan"):
         R.Orthogonality(float("nan"))
     with pytest.raises(ValueError, match="'exact' or 'power', got 'svd'"):
         R.SpectralNorm(method="svd")

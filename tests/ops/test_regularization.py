@@ -193,3 +193,6 @@ def test_errors() -> None:
         r.max_norm_penalty(np.ones((2, 2)), 1.0, 2)
     with pytest.raises(cr.ShapeError, match=r"orthogonality .* got shape \(\)"):
         r.orthogonality_penalty(np.ones(()))
+    for f in (r.max_norm_penalty, r.max_norm_projection):
+        with pytest.raises(ValueError, match="max_norm must be 0 or more, got -1"):
+            f(W, -1.0)

@@ -10,6 +10,7 @@ import pytest
 import chainrule as cr
 from chainrule.train.callbacks import (
     EMA,
+    SWA,
     BestWeights,
     Callback,
     Checkpoint,
@@ -174,6 +175,31 @@ def test_the_average_is_measured_and_left_and_training_does_not_see_it() -> None
     assert with_average.history["val_loss"] != without.history["val_loss"]
     measured = with_average.evaluate(blobs(60, seed=5))["loss"]
     assert measured == pytest.approx(with_average.history["val_loss"][-1], rel=1e-6)
+
+
+def test_the_mean_of_the_last_epochs() -> None:
+    ends: list[Any] = []
+
+    class Ends(Callback):
+        def on_measure_start(self, trainer: Any) -> None:
+            ends.append(trainer.model.state_dict())
+
+    averaged([Ends()], epochs=5)
+    raw, script = list(ends), Scripted([1.0] * 5)
+    trainer = averaged([SWA(start=2), script], epochs=5)
+    np.testing.assert_array_equal(script.weights[1]["0.weight"], raw[1]["0.weight"])
+    for last in (3, 4):
+        mean = np.mean([r["0.weight"] for r in raw[2 : last + 1]], axis=0, dtype=np.float64)
+        np.testing.assert_allclose(script.weights[last]["0.weight"], mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(
+        trainer.model.state_dict()["0.weight"], script.weights[4]["0.weight"]
+    )
+    never = averaged([SWA(start=9)], epochs=5)
+    np.testing.assert_array_equal(never.model.state_dict()["0.weight"], raw[4]["0.weight"])
+    with pytest.raises(ValueError, match="an epoch, from 0, got -1"):
+        SWA(-1)
+    with pytest.raises(ValueError, match="seconds must be 0 or more, got nan"):
+        cr.callbacks.TimeLimit(float("nan"))
 
 
 @pytest.mark.parametrize("first", [True, False])

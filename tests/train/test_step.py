@@ -88,13 +88,13 @@ def test_the_guard_is_the_fused_pair() -> None:
 # -- regularizers ---------------------------------------------------------------------------------
 
 KINDS: dict[str, Any] = {
-    "l2": lambda: [R.L2(0.05)],
+    "l2 and max-norm": lambda: [R.L2(0.05), R.MaxNorm(0.6)],
     "elastic net, proximal": lambda: [R.ElasticNet(0.02, 0.05, proximal=True)],
-    "max-norm": lambda: [R.MaxNorm(0.6)],
-    "max-norm penalty": lambda: [R.MaxNorm(0.6, strength=0.5, project=False)],
-    "spectral by power": lambda: [R.SpectralNorm(0.1, method="power")],
-    "orthogonality and l1": lambda: [R.Orthogonality(0.1), R.L1(0.01), R.MaxNorm(0.9)],
-    "names": lambda: ["l2", "max_norm"],
+    "spectral by power, and a penalty on long rows": lambda: [
+        R.SpectralNorm(0.1, method="power"),
+        R.MaxNorm(0.6, strength=0.5, project=False),
+    ],
+    "names": lambda: ["orthogonality", "l1", "max_norm"],
 }
 
 
@@ -214,6 +214,7 @@ CHANGES: dict[str, Any] = {
     "a penalty begins": lambda r: setattr(r[1], "strength", 0.3),
     "projection ends": lambda r: setattr(r[1], "project", False),
     "bound": lambda r: setattr(r[1], "max_norm", 0.4),
+    "parameters": lambda r: setattr(r[0], "parameters", "0.*"),
 }
 
 

@@ -62,7 +62,7 @@ class Regularizer:
     numbers: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, parameters: Any = None) -> None:
-        self.parameters = _choice(parameters)
+        self.parameters = parameters
         #: (number, type) -> the number as an array, which a captured step reads at each replay
         self._operands: dict[tuple[str, Any], Any] = {}
 
@@ -146,13 +146,15 @@ class Regularizer:
         return self._operands[key]
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name == "parameters":
+            value = _choice(value)
         if name in self.numbers:
             kind = type(self).__name__
             if isinstance(value, bool) or not isinstance(value, Real):
                 raise TypeError(f"{kind}: {name} must be a number, got {value!r}")
             value = float(value)
             if not 0 <= value < math.inf:
-                raise ValueError(f"{kind}: {name} must be 0 or more, got {value}")
+                raise ValueError(f"{kind}: {name} must be a finite number from 0, got {value}")
             for (own, _), a in getattr(self, "_operands", {}).items():
                 if own == name:
                     a[...] = value
@@ -163,7 +165,7 @@ class Regularizer:
         return f"{type(self).__name__}({shown})"
 
 
-def _choice(parameters: Any) -> list[Any] | None:
+def _choice(parameters: Any) -> tuple[Any, ...] | None:
     """The patterns and parameters, checked."""
     if parameters is None:
         return None
@@ -174,7 +176,7 @@ def _choice(parameters: Any) -> list[Any] | None:
             "parameters are names, patterns of names or Parameter objects, not "
             f"{type(parameters).__name__}; of a layer: list(layer.parameters())"
         )
-    chosen = list(parameters)
+    chosen = tuple(parameters)
     for p in chosen:
         if not isinstance(p, str | Recorded):
             raise TypeError(f"a parameter is named, or given as an object; got {p!r}")

@@ -95,6 +95,11 @@ def _held(xp: Any, w: Any, bound: Any) -> Any:
     return w * xp.where(short, 1.0, bound / xp.where(short, 1.0, n))
 
 
+def _check_bound(max_norm: Any) -> None:
+    if isinstance(max_norm, int | float) and not max_norm >= 0:
+        raise ValueError(f"max_norm must be 0 or more, got {max_norm}")
+
+
 def _rows(w: Any, axis: Any) -> tuple[Any, Any]:
     """The vectors of `w` along `axis` as rows, and the way back."""
     shape, n = _shape(w), len(_shape(w))
@@ -136,10 +141,12 @@ def max_norm_penalty(w: Any, max_norm: Any, axis: Any = None) -> Any:
 
     Raises:
         ShapeError: for a weight of fewer axes.
+        ValueError: for `max_norm` below 0.
 
     >>> float(max_norm_penalty(np.array([[3.0, 4.0], [0.1, 0.0]]), 2.0))
     3.0
     """
+    _check_bound(max_norm)
     rows, _ = _rows(_data(w), axis)
     return _excess(rows, max_norm) if math.prod(_shape(rows)) else l1_penalty(rows)
 
@@ -155,6 +162,7 @@ def max_norm_projection(w: Any, max_norm: Any, axis: Any = None) -> Any:
     array([[1.2, 1.6],
            [0.1, 0. ]])
     """
+    _check_bound(max_norm)
     rows, back = _rows(_data(w), axis)
     return back(_held(rows, max_norm) if math.prod(_shape(rows)) else rows + 0.0)
 

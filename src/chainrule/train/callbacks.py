@@ -9,7 +9,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from chainrule.array.errors import nearest
-from chainrule.optim.averaging import ExponentialMovingAverage
+from chainrule.optim.averaging import (
+    ExponentialMovingAverage,
+    StochasticWeightAveraging,
+    WeightAverage,
+)
 from chainrule.serialize.atomic import check_writable
 from chainrule.train.history import lower_is_better
 
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
     from chainrule.train.trainer import Trainer
 
 __all__ = [
-    "EMA", "BestWeights", "Callback", "Checkpoint", "EarlyStopping", "LambdaCallback",
+    "EMA", "SWA", "BestWeights", "Callback", "Checkpoint", "EarlyStopping", "LambdaCallback",
     "TargetReached", "TimeLimit",
 ]  # fmt: skip
 
@@ -259,7 +263,47 @@ class TargetReached(Callback):
             trainer.stop = "target reached"
 
 
-class EMA(Callback):
+class _Averaging(Callback):
+    """Averages of the weights: measured, kept by others as the best, and left at the end."""
+
+    turn = -1  # the others see the averages, and may put others in their place
+
+    def __init__(self) -> None:
+        self.average: WeightAverage | None = None
+        self._loaded: dict[str, Any] | None = None
+
+    def _made(self, model: Any) -> WeightAverage:
+        raise NotImplementedError
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        self.average = self._made(trainer.model)
+        if trainer.resumed and self._loaded is not None:
+            self.average.load_state_dict(self._loaded)
+        self._loaded = None
+
+    def on_measure_start(self, trainer: Trainer) -> None:
+        if self.average is not None and self.average.updates:
+            self.average.apply()
+
+    def on_measure_end(self, trainer: Trainer) -> None:
+        if self.average is not None and self.average.applied:
+            self.average.restore()
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        if self.average is not None and self.average.updates:
+            self.average.keep()
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        if self.average is None:
+            return {"updates": 0}, {}
+        saved = self.average.state_dict()
+        return {"updates": saved["updates"]}, saved["averages"]
+
+    def load_state(self, values: dict[str, Any], arrays: dict[str, Any]) -> None:
+        self._loaded = {"updates": values["updates"], "averages": arrays} if arrays else None
+
+
+class EMA(_Averaging):
     """An exponential moving average of the weights, which is measured and left at the end.
 
     After each update ``a ← decay · a + (1 - decay) · w``. Validation, `BestWeights` and
@@ -281,47 +325,51 @@ class EMA(Callback):
     3
     """
 
-    turn = -1  # the others see the averages, and may put others in their place
-
     def __init__(self, decay: float = 0.999, warmup: bool = False, every: int = 1) -> None:
         if not 0 <= decay < 1:
             raise ValueError(f"decay must be from 0 to below 1, got {decay}")
         if every < 1:
             raise ValueError(f"every must be 1 or more, got {every}")
+        super().__init__()
         self.decay, self.warmup, self.every = float(decay), bool(warmup), every
-        self.average: ExponentialMovingAverage | None = None
-        self._loaded: dict[str, Any] | None = None
 
-    def on_fit_start(self, trainer: Trainer) -> None:
-        self.average = ExponentialMovingAverage(trainer.model, self.decay, self.warmup)
-        if trainer.resumed and self._loaded is not None:
-            self.average.load_state_dict(self._loaded)
-        self._loaded = None
+    def _made(self, model: Any) -> WeightAverage:
+        return ExponentialMovingAverage(model, self.decay, self.warmup)
 
     def on_step_end(self, trainer: Trainer, step: int, loss: float) -> None:
         if self.average is not None and step % self.every == 0:
             self.average.update()
 
+
+class SWA(_Averaging):
+    """The mean of the weights after each epoch from some epoch on, otherwise as `EMA`.
+
+    It is meant for the last part of a training, at a learning rate that stays high.
+
+    Arguments:
+        start: the first epoch of this fit that counts, from 0.
+
+    Reference: Izmailov et al., "Averaging weights leads to wider optima and better generalization",
+    2018.
+
+    >>> import chainrule as cr
+    >>> cr.callbacks.SWA(start=15).start
+    15
+    """
+
+    def __init__(self, start: int = 0) -> None:
+        if start < 0:
+            raise ValueError(f"start is an epoch, from 0, got {start}")
+        super().__init__()
+        self.start = start
+
+    def _made(self, model: Any) -> WeightAverage:
+        return StochasticWeightAveraging(model)
+
     def on_measure_start(self, trainer: Trainer) -> None:
-        if self.average is not None:
-            self.average.apply()
-
-    def on_measure_end(self, trainer: Trainer) -> None:
-        if self.average is not None:
-            self.average.restore()
-
-    def on_fit_end(self, trainer: Trainer) -> None:
-        if self.average is not None and self.average.updates:
-            self.average.keep()
-
-    def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        if self.average is None:
-            return {"updates": 0}, {}
-        saved = self.average.state_dict()
-        return {"updates": saved["updates"]}, saved["averages"]
-
-    def load_state(self, values: dict[str, Any], arrays: dict[str, Any]) -> None:
-        self._loaded = {"updates": values["updates"], "averages": arrays} if arrays else None
+        if self.average is not None and trainer.epoch - trainer._first_epoch >= self.start:
+            self.average.update()
+        super().on_measure_start(trainer)
 
 
 class TimeLimit(Callback):
@@ -333,6 +381,8 @@ class TimeLimit(Callback):
     """
 
     def __init__(self, seconds: float) -> None:
+        if not seconds >= 0:
+            raise ValueError(f"seconds must be 0 or more, got {seconds}")
         self.seconds = seconds
         self._start = 0.0
 
