@@ -86,6 +86,9 @@ def test_powers_at_zero():
         ops.pow(a, b).sum().backward()
     np.testing.assert_array_equal(a.grad.numpy(), [0, 0, 0])
     np.testing.assert_allclose(b.grad.numpy(), [0, np.log(2), 0])
+    with np.errstate(divide="ignore"):
+        slope = cr.grad(ops.pow, argnums=1)(np.float64(0.0), np.float64(-2.0))
+    assert slope.item() == -np.inf
 
 
 def test_comparisons_are_documented_booleans():

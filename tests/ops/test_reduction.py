@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -51,6 +52,18 @@ def test_var_and_std(axis, correction):
         wanted = getattr(np, name)(CUBE, axis=axis, ddof=correction)
         np.testing.assert_allclose(got, wanted, rtol=1e-13)
         cr.check_gradients(lambda x, f=f: f(x, axis=axis, correction=correction), CUBE)
+
+
+@pytest.mark.parametrize(("count", "correction"), [(0, 0), (0, 1), (1, 1), (1, 2), (2, 3)])
+def test_the_variance_of_too_few_is_none(torch, count, correction):
+    """No negative one, as in torch."""
+    x = np.arange(2.0 * count).reshape(count, 2)
+    with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's
+        for name in ("var", "std"):
+            wanted = getattr(torch, name)(torch.tensor(x), dim=0, correction=correction)
+            got = getattr(ops, name)(x, axis=0, correction=correction)
+            np.testing.assert_array_equal(got, wanted.numpy())
 
 
 def test_std_of_equal_entries_has_gradient_zero():

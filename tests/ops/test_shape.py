@@ -107,7 +107,8 @@ def test_where_clip_maximum_minimum(torch):
     ops.maximum(tie, np.ones(1, np.float32)).sum().backward()
     torch.maximum(other, torch.ones(1)).sum().backward()
     assert tie.grad.item() == other.grad.item() == 0.5
-    assert np.isnan(ops.clip(np.array([np.nan]), 0.0, 1.0))
+    for values in ((np.nan, 0.0, 1.0), (0.5, np.nan, None), (0.5, None, np.nan)):
+        assert np.isnan(ops.clip(np.array([values[0]]), *values[1:]))
     with pytest.raises(TypeError, match=r"needs low, high or both"):
         ops.clip(x)
 

@@ -51,9 +51,9 @@ def _test(name: str, numpy: Any) -> Primitive:
 
 
 def _power_vjp(xp: Any, y: Any, g: Any, a: Any, b: Any) -> Cotangents:
-    # b a^(b-1) at b = 0 is 0, not 0 * inf; a^b log a at a = 0 is the limit 0
+    # b a^(b-1) at b = 0 is 0, not 0 * inf; a^b log a at a = 0 is the limit 0, or -inf below b = 0
     slope = b * xp.pow(a, xp.where(xp.equal(b, 0.0), 1.0, b) - 1)
-    log = xp.log(xp.where(xp.equal(a, 0.0), 1.0, a))
+    log = xp.log(xp.where(xp.logical_and(xp.equal(a, 0.0), b >= 0.0), 1.0, a))
     return g * slope, g * (y * log)
 
 

@@ -350,16 +350,16 @@ def where(xp: Any, condition: Any, a: Any, b: Any) -> Any:
 
 @formula
 def _clip_below(xp: Any, x: Any, low: Any) -> Any:
-    return xp.where(x < low, low, x)
+    return xp.where(xp.isnan(low), low, xp.where(x < low, low, x))
 
 
 @formula
 def _clip_above(xp: Any, x: Any, high: Any) -> Any:
-    return xp.where(x > high, high, x)
+    return xp.where(xp.isnan(high), high, xp.where(x > high, high, x))
 
 
 def clip(x: Any, low: Any = None, high: Any = None) -> Any:
-    """x held between `low` and `high`; either may be None. NaN stays NaN.
+    """x held between `low` and `high`; either may be None. NaN gives NaN, a limit that is NaN, too.
 
     The gradient is that of ``x`` inside, limits included (as in torch), and that of the limit
     outside.

@@ -90,6 +90,8 @@ amax, amin = max, min
 def var(xp: Any, x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Any:
     """The variance ``Σ (x - mean)² / (n - correction)``; correction 0 as in NumPy (1: unbiased).
 
+    NaN of no entries, and of one where the correction is 1.
+
     >>> import numpy as np
     >>> import chainrule as cr
     >>> x = np.array([1.0, 3.0])
@@ -102,7 +104,8 @@ def var(xp: Any, x: Any, axis: Any = None, keepdims: bool = False, correction: f
         count = xp.sum(xp.ones_like(x))
     else:
         count = xp.sum(xp.ones_like(x), axis=axis, keepdims=keepdims)
-    return total / (count - correction)
+    # divided by 0, and not by less, where there are too few, as in NumPy and torch
+    return total / (xp.maximum(count - correction, 0.0) if correction > 0 else count - correction)
 
 
 @_Reduction
