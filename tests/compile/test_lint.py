@@ -45,7 +45,7 @@ def test_attributes_are_passed_on():
 def formulas():
     """Every formula of the library: the registry, and those that public functions are made of."""
     found = dict(FORMULAS)
-    for module in pkgutil.iter_modules(chainrule.ops.__path__, "chainrule.ops."):
+    for module in pkgutil.walk_packages(chainrule.ops.__path__, "chainrule.ops."):
         values = vars(importlib.import_module(module.name)).items()
         found |= {name: value for name, value in values if isinstance(value, Formula)}
     return found
