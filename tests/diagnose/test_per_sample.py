@@ -310,6 +310,28 @@ def test_what_has_no_rule_raises(make, batch):
         per_sample_gradients(model, lambda o, y: (o**2).sum(), x, None)
 
 
+class Flattened(Module):
+    """Codes whose first axis is no longer that of the samples, and a row that is learned."""
+
+    def __init__(self, how):
+        self.table, self.weight, self.how = new(7, 4), new(3, 8), how
+
+    def forward(self, x):
+        if self.how == "row":
+            rows = ops.concatenate([self.table, self.table])[: len(x)]
+            return ops.dense(ops.concatenate([rows, rows], axis=1), self.weight)
+        h = ops.embedding(x.reshape(-1), self.table)
+        return ops.dense(ops.tanh(ops.reshape(h, len(x), -1)), self.weight)
+
+
+@pytest.mark.parametrize("how", ["codes", "row"])
+@pytest.mark.parametrize("batch", [2, 3, 5, 7])
+def test_inputs_that_are_no_longer_of_the_samples_raise(how, batch):
+    model, codes = Flattened(how), RNG.integers(0, 7, (batch, 2))
+    with pytest.raises(NotImplementedError, match="per sample"):
+        per_sample_gradients(model, lambda o, y: (o**2).sum(), codes, None)
+
+
 def test_a_sequence_as_long_as_there_are_samples_is_not_taken_for_them():
     """Places 0 to 4 of 5 samples look like codes of samples; the sum over samples gives it away."""
     model, x = Positions(), RNG.standard_normal((5, 5, 4))

@@ -262,11 +262,12 @@ class Node:
             **self.attrs,
         )
         self._check_separate(cotangents, needed, shared, results)
-        for given, result, edge in zip(shared, results, self.edges, strict=True):
-            if given and type(edge) is not tuple and result.shape != (samples, *edge._data.shape):
+        for k, (given, edge) in enumerate(zip(shared, self.edges, strict=True)):
+            known = self.inputs[k] if type(edge) is tuple else edge._data if given else None
+            if given and known is not None and results[k].shape != (samples, *known.shape):
                 raise NotImplementedError(
                     f"{self.where()} has no gradient per sample for a parameter of shape "
-                    f"{edge._data.shape}: it must meet the samples directly, on the first axis"
+                    f"{known.shape}: it must meet the samples directly, on the first axis"
                 )
         return results
 

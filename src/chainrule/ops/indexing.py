@@ -178,6 +178,10 @@ class _EmbedColumns(Op):
         shapes: Any = (),
         **attrs: Any,
     ) -> Any:
+        if parameters[0]:
+            raise NotImplementedError(
+                "embed_columns has no gradient per sample for an x that is not of the samples"
+            )
         (g,), x = cotangents, inputs[0]
         found = [_numbers(g, kept, x.shape) if needed[0] else None]
         first = kept

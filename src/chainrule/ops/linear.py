@@ -148,6 +148,10 @@ class _Dense(Op):
         **attrs: Any,
     ) -> Any:
         """``dW_n = δ_nᵀ x_n`` for every sample n at once; further axes of a sample are summed."""
+        if parameters[0]:
+            raise NotImplementedError(
+                "dense has no gradient per sample for an x that is not of the samples"
+            )
         x, W, *b = inputs
         delta = cotangents[0]
         if head is not None:
