@@ -25,7 +25,11 @@ from .conftest import Run
         (["train", "--task", "clasification"], "did you mean 'classification'?"),
         (["train", "--class-weight", "even"], "'even'; known: 'auto', 'balanced', 'none'"),
         (["train", "--activation", "rellu"], "no activation 'rellu'; did you mean 'relu'"),
-        (["train", "--optimizer", "adamx"], "no optimizer 'adamx'; did you mean 'adamax' or 'adam'"),
+        (
+            ["train", "--optimizer", "adamx"],
+            "'adamx'; did you mean 'adamax' or 'adam'",
+        ),
+        (["train", "--optimizer", "lbfgs"], "--optimizer: LBFGS needs all rows in each step"),
         (["train", "--schedule", "onecycle"], "'onecycle'; did you mean 'one_cycle'?"),
         (["train", "--patience", "3", "--validation-fraction", "0"], "needs validation data"),
         (["train", "--test-fraction", "0.95"], "leave no rows to train on"),

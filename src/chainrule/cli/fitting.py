@@ -53,11 +53,17 @@ def optimizer(options: Mapping[str, Any]) -> Any:
     """
     given = {"lr": options.get("learning_rate"), "weight_decay": options.get("weight_decay")}
     try:
-        return optim.get(
+        made = optim.get(
             options["optimizer"], None, **{k: v for k, v in given.items() if v is not None}
         )
     except (ValueError, TypeError) as error:
         raise UsageError(f"--optimizer: {error}") from error
+    if "weight_decay" not in made.defaults:  # Rprop, LBFGS
+        raise UsageError(
+            f"--optimizer: {type(made).__name__} needs all rows in each step, and this command "
+            "trains on batches; use chainrule.Trainer with batch_size=len(x)"
+        )
+    return made
 
 
 def fit(

@@ -136,3 +136,12 @@ def test_a_trainer_by_name() -> None:
         lrs = history["lr"]
         assert max(lrs) == pytest.approx(0.1, rel=0.1)
         assert lrs[-1] < 0.1 or name == "warmup"
+
+
+def test_one_cycle_by_name_needs_no_momentum() -> None:
+    a = cr.optim.Adagrad([cr.nn.Parameter([1.0])], lr=0.2)
+    one = lr_scheduler.get("one_cycle", a, total_steps=10)
+    one.step()
+    assert isinstance(one, lr_scheduler.OneCycleLR)
+    assert not one.cycle_momentum
+    assert rates(a) > [0.2 / 25]

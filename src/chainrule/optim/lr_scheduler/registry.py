@@ -72,9 +72,9 @@ def get(
     What is not among the options follows from the length: ``"cosine"`` and ``"polynomial"`` come to
     their end with the last epoch, ``"cosine_restarts"`` begins anew after each third of the epochs,
     ``"step"`` divides by ten there and ``"multi_step"`` after half and three quarters of them,
-    ``"exponential"`` falls to a hundredth, ``"one_cycle"`` takes the optimizer's rate as its peak,
-    and the warm-ups take a tenth of all batches. A name also begins anew: the rates an earlier
-    schedule has changed go back to those before it.
+    ``"exponential"`` falls to a hundredth, ``"one_cycle"`` takes the optimizer's rate as its peak
+    and cycles the momentum where there is one, and the warm-ups take a tenth of all batches. A name
+    also begins anew: the rates an earlier schedule has changed go back to those before it.
 
     >>> import chainrule as cr
     >>> optimizer = cr.optim.AdamW([cr.nn.Parameter([0.0])], lr=0.01)
@@ -125,6 +125,8 @@ def _from_length(
         found: dict[str, Any] = {"max_lr": [group["lr"] for group in optimizer.param_groups]}
         if "epochs" not in given:
             found["total_steps"] = total_steps
+        if not {"momentum", "betas"} & set(optimizer.defaults):
+            found["cycle_momentum"] = False
         return found
     if kind is WarmupLR:
         return _warmup(total_steps, given)
