@@ -30,6 +30,9 @@ ONE_LABEL = "one label of shape (1,) for an input without a batch axis: shapes m
 INTEGER_MEAN = "the mean of integers: a float here, PyTorch refuses"
 EMPTY = "a maximum over no entries: it raises, as NumPy's"
 WEIGHTED_MEAN = "weight with reduction='mean': here Σwl / Σw, PyTorch divides by n"
+LIMIT = "the value at infinity: the limit here, NaN in PyTorch"
+POLE = "infinity and the poles of digamma: the limit here, NaN or a large number in PyTorch"
+NAN = "NaN: NaN here, 0 in PyTorch"
 NO_CHANNELS = "dropout of channels where they are not certain: chainrule asks for the axes"
 ROW_WEIGHT = "a one-dimensional weight: here it is per row, PyTorch's is per column"
 CORNER = "gather from a corner of the input: take_along_axis needs one index per place"
@@ -40,8 +43,8 @@ class Case:
     name: str  # of chainrule's function
     call: Callable[..., Any]
     check: Callable[..., Any] | None = None  # of drawn values; NotImplemented where none are
-    theirs: Callable[[Any], Any] | None = None  # what of PyTorch's result is compared
-    second: bool = True
+    #: why certain inputs may give something else, and which
+    apart: tuple[str, Callable[[Any], Any]] | None = None
     labels: int | None = None  # where PyTorch's samples have any numbers for the labels -1 and 1
     direct: bool = True  # one call of one function: what PyTorch refuses must be refused
     rounded: tuple[float, float] | None = None  # tolerances of derivatives PyTorch rounds itself
@@ -166,8 +169,17 @@ def reducing(name: str, theirs_empty: bool = True) -> Callable[..., Any]:
     return call
 
 
-for same in ("sum", "mean", "amax", "amin", "any", "all", "argmax", "argmin", "prod", "logsumexp"):
+for same in ("sum", "mean", "amax", "amin", "any", "all", "argmax", "argmin", "prod"):
     add(same, same, reducing(same))
+
+
+def log_sum(x: Any, dim: Any, keepdim: bool = False) -> Any:
+    if 0 in shape(x):
+        raise NotApplicable(EMPTY)
+    return reducing("logsumexp")(x, dim, keepdim)
+
+
+add("logsumexp", "logsumexp", log_sum)
 for which in ("max", "min"):
     add(f"{which}|reduction_no_dim", which, reducing(which))
 
@@ -260,6 +272,7 @@ add("mT", "matrix_transpose", lambda x: ops.matrix_transpose(x))
 
 def moved(x: Any, source: Any, to: Any) -> Any:
     n = len(shape(x))
+    source, to = (v if isinstance(v, tuple | list) else (v,) for v in (source, to))
     where = {t % n: s % n for s, t in zip(source, to, strict=True)}
     rest = iter(a for a in range(n) if a not in where.values())
     return ops.permute_dims(x, [where[a] if a in where else next(rest) for a in range(n)])
@@ -492,15 +505,16 @@ for name in ("softmax", "log_softmax", "softmin"):
     add(f"{prefix}{name}|with_dtype", name, on_axis(name))
 add("nn.functional.glu", "glu", on_axis("glu"))
 for name in (
-    *("relu", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "relu6", "softsign"),
+    *("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "relu6", "softsign"),
     *("hardtanh", "hardswish", "hardshrink", "softshrink", "tanhshrink", "prelu"),
     *("threshold", "logsigmoid"),
 ):
     add(f"nn.functional.{name}", name)
 
 
-# PyTorch's own 1/6 is rounded to float32
+# PyTorch's own 1/6 and 1/alpha are rounded to float32
 add("nn.functional.hardsigmoid", "hardsigmoid", rounded=(1e-7, 1e-7))
+add("nn.functional.celu", "celu", rounded=(1e-7, 1e-7))
 
 
 def thresholded_softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
@@ -667,6 +681,8 @@ add(
 
 
 def margin(input: Any, target: Any, **more: Any) -> Any:
+    if not shape(input):
+        raise NotApplicable(ZERO_D)
     if len(shape(input)) == 1 and shape(target) == (1,):
         raise NotApplicable(ONE_LABEL)
     return ops.multi_margin_loss(input, target, **more)
@@ -687,3 +703,10 @@ for name in (
 ):
     if name in CASES:
         CASES[name].direct = False
+for name in ("silu", "mish", "softsign"):
+    CASES[f"nn.functional.{name}"].apart = (LIMIT, np.isinf)
+for name in ("sign", "sgn"):
+    CASES[name].apart = (NAN, np.isnan)
+for name in [n for n in CASES if "gamma" in n]:
+    CASES[name].apart = (POLE, lambda x: np.isinf(x) | ((x <= 0) & (x == np.floor(x))))
+    CASES[name].rounded = (1e-8, 1e-8)  # of PyTorch's own trigamma

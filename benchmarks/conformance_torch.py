@@ -137,14 +137,17 @@ def compare(
     rng = np.random.default_rng(7)
     vs = [rng.uniform(0.5, 1.5, tuple(y.shape)).astype(raw(y).dtype) for _, y in pairs]
     gs = cr.autograd.grad([x for x, _ in pairs], list(own), vs, create_graph=second)
-    ts = torch.autograd.grad(
-        [y for _, y in pairs],
-        list(their),
-        [torch.from_numpy(v) for v in vs],
-        create_graph=second,
-        allow_unused=True,
-        materialize_grads=True,
-    )
+    try:
+        ts = torch.autograd.grad(
+            [y for _, y in pairs],
+            list(their),
+            [torch.from_numpy(v) for v in vs],
+            create_graph=second,
+            allow_unused=True,
+            materialize_grads=True,
+        )
+    except RuntimeError as error:
+        raise NotApplicable("PyTorch has no gradient here: it raises") from error
     found = first(
         difference(raw(g), raw(t), f"gradient {k}", rounded)
         for k, (g, t) in enumerate(zip(gs, ts, strict=True))
@@ -192,9 +195,14 @@ def sample_text(sample: Any, dtype: str) -> str:
     return f"{dtype} ({', '.join(parts)})"
 
 
-def one_sample(case: Any, info: Any, sample: Any, *, exact: bool) -> str | None:
-    theirs_in = (sample.input, tuple(sample.args), dict(sample.kwargs))
+def one_sample(
+    case: Any, info: Any, sample: Any, *, exact: bool, orders: int = 2, known: bool = False
+) -> str | None:
+    """What differs for one sample, in derivatives up to an order."""
+    theirs_in = fresh((sample.input, tuple(sample.args), dict(sample.kwargs)), {})
     their = [t for t in leaves(theirs_in, torch.Tensor) if t.requires_grad]
+    if any(t.dtype in (torch.float16, torch.bfloat16) for t in leaves(theirs_in, torch.Tensor)):
+        raise NotApplicable("half precision")
     ours_in = to_ours(theirs_in)
     own = [t for t in leaves(ours_in, cr.Tensor) if t.requires_grad]
     before = [raw(t).copy() for t in leaves(ours_in, cr.Tensor)]
@@ -203,27 +211,51 @@ def one_sample(case: Any, info: Any, sample: Any, *, exact: bool) -> str | None:
         checked = case.check(ours, ours_in[0], *ours_in[1], **ours_in[2])
         if checked is not NotImplemented:
             return checked  # type: ignore[no-any-return]
-    theirs = info(sample.input, *sample.args, **sample.kwargs)
-    if case.theirs is not None:
-        theirs = case.theirs(theirs)
+    theirs = info(theirs_in[0], *theirs_in[1], **theirs_in[2])
+    if theirs is NotImplemented:
+        raise NotApplicable(NUMBERS)
+    if any(t.is_complex() for t in leaves(theirs, torch.Tensor)):
+        raise NotApplicable("complex numbers")
     size = sum(t.numel() for t in their)
-    second = exact and info.supports_gradgrad and case.second and size <= SMALL
-    gradients = exact and info.supports_autograd
+    finite = all(np.isfinite(a).all() for a in before)
+    gradients = exact and info.supports_autograd and finite
+    second = gradients and info.supports_gradgrad and size <= SMALL and orders == 2
     found = compare(ours, theirs, own, their, gradients, second, case.rounded)
     if found is not None and not exact:  # unless PyTorch's float32 is the less exact of the two
-        wide = info(*(widened(v) for v in (sample.input, *sample.args)), **widened(sample.kwargs))
-        wide = outputs(wide if case.theirs is None else case.theirs(wide))
+        wide = widened(theirs_in)
+        wide = outputs(info(wide[0], *wide[1], **wide[2]))
         narrow = [raw(w).astype(raw(t).dtype) for w, t in zip(wide, outputs(theirs), strict=True)]
         if same_values(outputs(ours), narrow) is None:
             found = None
+    if found is not None and case.apart is not None and not known:
+        reason, where = case.apart
+        t = sample.input.detach()
+        at = torch.from_numpy(np.asarray(where(t.numpy())))
+        if at.any():  # the other entries must agree
+            rest = torch.where(at, 0.5, t).requires_grad_(sample.input.requires_grad)
+            rest = type(sample)(rest, args=sample.args, kwargs=sample.kwargs)
+            if one_sample(case, info, rest, exact=exact, orders=orders, known=True) is None:
+                raise NotApplicable(reason)
     if found is None:
-        after = leaves(ours_in, cr.Tensor)
+        after = [raw(t) for t in leaves(ours_in, cr.Tensor)]
         if any(
-            not np.array_equal(a, raw(t), equal_nan=True)
-            for a, t in zip(before, after, strict=True)
+            not np.array_equal(a, b, equal_nan=True) for a, b in zip(before, after, strict=True)
         ):
             found = "an input was written to"
     return found
+
+
+def fresh(x: Any, known: dict[int, Any]) -> Any:
+    """The arguments with leaves of their own, in the same layout."""
+    if isinstance(x, torch.Tensor):
+        if not x.is_floating_point():
+            return x
+        if id(x) not in known:
+            known[id(x)] = x.detach().requires_grad_(x.requires_grad)
+        return known[id(x)]
+    if type(x) in (list, tuple):
+        return type(x)(fresh(v, known) for v in x)
+    return {k: fresh(v, known) for k, v in x.items()} if isinstance(x, dict) else x
 
 
 def widened(x: Any) -> Any:
@@ -248,13 +280,29 @@ def attempt(f: Callable[[], str | None]) -> str | NotApplicable | None:
                 return words(error)
 
 
-def samples(info: Any, dtype: torch.dtype) -> Iterator[Any]:
+def samples(info: Any, dtype: torch.dtype, reference: bool = False) -> Iterator[Any]:
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002 - some samples draw from it
     random.seed(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield from info.sample_inputs("cpu", dtype, requires_grad=info.supports_autograd)
+    source = info.reference_inputs if reference else info.sample_inputs
+    try:  # some make booleans, too, which cannot require gradients
+        given = source("cpu", dtype, requires_grad=info.supports_autograd)
+        yield from _quietly(given)
+    except ValueError as error:
+        if "requires_grad" not in str(error):
+            raise
+        yield from _quietly(source("cpu", dtype, requires_grad=False))
+
+
+def _quietly(given: Iterator[Any]) -> Iterator[Any]:
+    while True:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                sample = next(given)
+            except StopIteration:
+                return
+        yield sample
 
 
 def must_raise(case: Any, info: Any, error: Any) -> str | None:
@@ -274,6 +322,32 @@ def must_raise(case: Any, info: Any, error: Any) -> str | None:
     except (ValueError, TypeError, IndexError):  # among them all of chainrule's
         return None
     return f"no error, but {type(y).__name__} of shape {getattr(y, 'shape', None)}"
+
+
+def reference_rows(only: Callable[[str], bool] = lambda name: True) -> Iterator[Row]:
+    """The further inputs of functions that have some: extreme values, layouts, shapes."""
+    from conformance_ops import CASES
+
+    table = infos()
+    from torch.testing._internal.opinfo.core import OpInfo
+
+    for name, case in CASES.items():
+        info = table[name]
+        own = (
+            info.reference_inputs_func or type(info).reference_inputs is not OpInfo.reference_inputs
+        )
+        if not (only(name) and case.present and case.check is None and own):
+            continue
+        row = Row(f"torch.{name}", case.name)
+        for dtype, label in ((torch.float64, "float64"), (torch.float32, "float32")):
+            if dtype not in info.dtypes:
+                continue
+            for sample in samples(info, dtype, reference=True):
+                run = functools.partial(
+                    one_sample, case, info, sample, exact=label == "float64", orders=1
+                )
+                row.count(sample_text(sample, label), attempt(run))
+        yield row
 
 
 def op_rows(only: Callable[[str], bool] = lambda name: True) -> Iterator[Row]:
@@ -330,6 +404,13 @@ def tables(only: Callable[[str], bool], show: Callable[[Row], None]) -> Iterator
             "PyTorch's functions: OpInfo samples",
             "Value, gradient and second derivative in float64, value in float32.",
             op_rows,
+        ),
+        (
+            "PyTorch's functions: further inputs",
+            "The reference inputs of element-wise functions, reductions and some others: extreme "
+            "values, memory layouts, types mixed, many shapes. Value and gradient in float64, the "
+            "value in float32.",
+            reference_rows,
         ),
         (
             "PyTorch's functions: wrong inputs",
