@@ -254,6 +254,8 @@ class Positions(Module):
         (Indirect, (4,)),
         (Indirect, (2, 4)),
         (Autoencoder, (4,)),
+        (lambda: OnTheLeft(), (4, 3)),
+        (lambda: OnTheLeft(), (2, 4, 3)),
         (Normalized, (4,)),
         (Positions, (5, 4)),
     ],
@@ -279,6 +281,8 @@ def test_not_even_these_need_a_loop(make, width, monkeypatch):
 
 
 class OnTheLeft(Module):
+    """Of every sample where it is a matrix, of its rows and not its samples where x is one."""
+
     def __init__(self):
         self.weight = new(4, 4)
 

@@ -38,7 +38,8 @@ class _Matmul(Op):
         return (NUMPY.matmul(a, b),), ()
 
     def common(self, attrs: dict[str, Any]) -> Any:
-        return (1,) if len(attrs["shapes"][1]) <= 2 else ()
+        right = len(attrs["shapes"][1]) > 2
+        return [k for k, shape in enumerate(attrs["shapes"]) if len(shape) <= 2 and (k or right)]
 
     def vjp(
         self,
@@ -74,14 +75,21 @@ class _Matmul(Op):
         parameters: Any,
         **attrs: Any,
     ) -> Any:
-        """``x W`` with one matrix W for all samples: ``dW_n = x_nᵀ g_n``."""
-        (x, w), (g,) = inputs, cotangents
-        if parameters[0] or len(attrs["shapes"][1]) != 2:
+        """One matrix for all samples: ``dW_n = x_nᵀ g_n`` of ``x W``; ``dW_n = g_n x_nᵀ`` of
+        ``W x``, where x has three axes or more."""
+        (a, b), (g,) = inputs, cotangents
+        left, right = (len(shape) for shape in attrs["shapes"])
+        if parameters[0] and not parameters[1] and left == 2 and right > 2:
+            dw = np.matmul(g, np.swapaxes(b, -1, -2))
+            dx = np.matmul(a.T, g) if needed[1] else None
+            return dw.sum(axis=tuple(range(1, dw.ndim - 2))), dx
+        if parameters[0] or right != 2:
             raise NotImplementedError(
-                "matmul has a gradient per sample only for a matrix on its right: x @ w"
+                "matmul has a gradient per sample only for one matrix beside x: x @ w, or w @ x "
+                "with samples on the first of three axes of x"
             )
-        dx = np.matmul(g, w.T) if needed[0] else None
-        return dx, np.matmul(np.swapaxes(per_sample_rows(x), 1, 2), per_sample_rows(g))
+        dx = np.matmul(g, b.T) if needed[0] else None
+        return dx, np.matmul(np.swapaxes(per_sample_rows(a), 1, 2), per_sample_rows(g))
 
 
 def per_sample_rows(a: Any) -> Any:
