@@ -304,6 +304,71 @@ def test_an_optimizer_that_evaluates_the_loss() -> None:
         wild.fit((x, y), epochs=1, batch_size=120)
 
 
+def _lbfgs(stop: int = -1, path: Any = None, every: int = 1) -> Any:
+    class Stop(cr.callbacks.Callback):
+        def on_step_end(self, trainer: Any, step: int, loss: float) -> None:
+            if step == stop:
+                trainer.stop = "test"
+
+    callbacks: list[Any] = [Stop()]
+    if path is not None:
+        callbacks.insert(0, cr.callbacks.Checkpoint(path, every_steps=every))
+    model = cr.nn.Dense(4, 3).double()
+    model.weight.assign(np.zeros((3, 4)))
+    model.bias.assign(np.zeros(3))
+    return cr.Trainer(
+        model,
+        optimizer=cr.optim.LBFGS(
+            line_search_fn="strong_wolfe", tolerance_grad=1e-10, tolerance_change=1e-14
+        ),
+        regularizers=[R.L2(0.01)],
+        callbacks=callbacks,
+        metrics=[],
+        seed=0,
+    )
+
+
+def test_l_bfgs_finds_the_minimum_of_loss_and_penalty() -> None:
+    """Scikit-learn's logistic regression, whose C is 1 / (n λ). A search by values of the loss ends
+    where its gain is below their rounding: a slope of 1e-8, here and in scikit-learn's own."""
+    x, y = blobs(120)
+    x = x.astype(np.float64)
+    trainer = _lbfgs()
+    trainer.fit((x, y), epochs=15, batch_size=120)
+    linear = pytest.importorskip("sklearn.linear_model")
+    theirs = linear.LogisticRegression(C=1 / 1.2, tol=1e-12, solver="newton-cg").fit(x, y)
+    np.testing.assert_allclose(trainer.model.state_dict()["weight"], theirs.coef_, atol=1e-6)
+    p = trainer.model.weight
+    (cr.ops.cross_entropy(trainer.model(x), y) + R.L2(0.01)(trainer.model)).backward()
+    assert abs(p.grad.numpy()).max() < 1e-7
+
+
+def test_l_bfgs_in_the_trainer_is_the_loop_by_hand_and_resumes(tmp_path: Any) -> None:
+    x, y = blobs(96)
+    x = x.astype(np.float64)
+    whole = _lbfgs()
+    whole.fit((x, y), epochs=3, batch_size=48, shuffle=False)
+    again = _lbfgs()
+    model, optimizer = again.model, again.optimizer
+    for _ in range(3):
+        for i in (0, 48):
+
+            def closure(i: int = i) -> Any:
+                optimizer.zero_grad()
+                loss = cr.ops.cross_entropy(model(x[i : i + 48]), y[i : i + 48])
+                loss = loss + R.L2(0.01)(model)
+                loss.backward()
+                return loss
+
+            optimizer.step(closure)
+    same(whole.model.state_dict(), model.state_dict())
+    path = tmp_path / "part.ckpt"
+    _lbfgs(3, path).fit((x, y), epochs=3, batch_size=48, shuffle=False)
+    resumed = _lbfgs(path=path)
+    resumed.fit((x, y), epochs=3, batch_size=48, shuffle=False, resume=path)
+    same(whole.model.state_dict(), resumed.model.state_dict())
+
+
 def test_the_same_units_drop_out_at_every_point_of_a_search() -> None:
     """Else the loss falls and rises by chance; and the stream goes on as after one evaluation."""
     losses: list[list[float]] = []
