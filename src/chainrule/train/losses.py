@@ -15,7 +15,7 @@ from chainrule.array.errors import ShapeError, nearest
 from chainrule.autograd.tape import Variable
 from chainrule.nn import loss as modules
 
-__all__ = ["Loss", "get"]
+__all__ = ["Loss", "get", "with_options"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,18 @@ class Loss:
     source: Callable[..., Any] | None = None
     #: options of the function it was made with
     options: tuple[tuple[str, Any], ...] = ()
+
+    def ready(self, model: Any) -> None:
+        """Called before training: what steps must not do themselves."""
+
+    def run(self, model: Any, x: Any) -> tuple[Any, Callable[[Any, Any, Any], Any], Any]:
+        """What the loss takes of a model's pass over x, the loss, and the array the model gives."""
+        output = model(x)
+        return output, self.mean, getattr(output, "_data", output)
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{k}={v!r}" for k, v in self.options)
+        return f"{self.name}({options})" if options else self.name
 
 
 @dataclass(frozen=True)
@@ -137,15 +149,15 @@ def get(loss: Any) -> Loss:
             raise ValueError(f"{name} takes more than an output and a target; {_OWN}")
         if name not in _LOSSES:
             raise ValueError(f"unknown loss {loss!r}; {nearest(loss, [*_LOSSES, *_ALIASES])}")
-        return _named(name, ())
+        return with_options(name, ())
     if isinstance(loss, type) and issubclass(loss, modules.Loss):
         raise TypeError(f"write {loss.__name__}(), not the class {loss.__name__}")
     if isinstance(loss, modules.Loss) and loss.function in _LOSSES and _is_mean(loss):
-        return _named(loss.function, tuple(loss.options.items()))
+        return with_options(loss.function, tuple(loss.options.items()))
     if callable(loss):
         name = getattr(loss, "__name__", "")
         if name in _LOSSES and loss is getattr(ops, name):
-            return _named(name, ())
+            return with_options(name, ())
         return _custom(loss)
     raise TypeError(
         f"loss must be a name, a function or a callable object, not {type(loss).__name__}"
@@ -160,7 +172,8 @@ def _is_mean(loss: modules.Loss) -> bool:
 
 
 @functools.cache
-def _named(name: str, options: tuple[tuple[str, Any], ...]) -> Loss:
+def with_options(name: str, options: tuple[tuple[str, Any], ...]) -> Loss:
+    """A loss of `chainrule.ops` by its name, with values for its options."""
     row = _LOSSES[name]
     function = getattr(ops, name)
     more = dict(options)

@@ -145,7 +145,7 @@ class Steps:
 
     def _loss_of(self, x: Any, y: Any, weight: Any, checked: bool = True) -> tuple[Any, Any]:
         """The loss, which is finite where `checked`, and the output of the model."""
-        output = self.model(x)
+        output, mean, shown = self.loss.run(self.model, x)
         if y is None:
             raise DataError(
                 "training needs targets: batches must be (x, y) or (x, y, weight); the arrays of "
@@ -156,12 +156,12 @@ class Steps:
                 f"the model returned {type(output).__name__}, not a tensor: nothing can be learned "
                 "through it; compute with tensors in forward, without .numpy()"
             )
-        loss = self.loss.mean(output, y, weight)
+        loss = mean(output, y, weight)
         if state.recorder is not None:
             state.recorder.finite(loss._data)
         elif checked and not math.isfinite(loss._data.item()):
             raise NonFiniteError(self._explain(loss._data.item(), self._place))
-        return loss, output._data
+        return loss, shown
 
     def _penalized(self, loss: Any, checked: bool = True) -> Any:
         """The loss with all penalties, which is finite where `checked`."""

@@ -25,6 +25,7 @@ from chainrule.train import losses
 from chainrule.train.callbacks import Callback, Checkpoint
 from chainrule.train.history import History, as_row
 from chainrule.train.interrupt import Interrupt
+from chainrule.train.pairing import pair
 from chainrule.train.preparation import Prepared, check_parameters, prepare, raw_output, whole
 from chainrule.train.progress import Progress
 from chainrule.train.running import Evaluating, Running
@@ -41,11 +42,15 @@ class Trainer(Steps):
 
     Arguments:
         model: a `nn.Module`.
-        loss: a name (``"cross_entropy"``, ``"mse"``, ``"l1"``, ``"huber"``,
-            ``"binary_cross_entropy"``, ``"binary_cross_entropy_with_logits"``), or ``f(output,
-            target)`` giving one number or one per sample.
+        loss: a name of `chainrule.ops` or a short one (``"cross_entropy"``, ``"mse"``, ``"mae"``,
+            ``"huber"``, ``"bce_with_logits"``, ``"hinge"``, ``"quantile"``, ``"poisson"``, …), a
+            module with its options (``nn.HuberLoss(delta=2.0)``), or ``f(output, target)`` giving
+            one number or one per sample. A softmax or sigmoid at the model's end is computed
+            together with its loss, from the scores before it: see `chainrule.train.pairing`.
         optimizer: a name (``"adam"``, ``"adamw"``, ``"sgd"``), a class, an unbound optimizer such
-            as ``optim.AdamW(lr=1e-3)``, or one already bound to parameters.
+            as ``optim.AdamW(lr=1e-3)``, or one already bound to parameters. One that evaluates the
+            loss itself, such as ``optim.LBFGS``, searches once per batch: give it all rows as one,
+            by ``batch_size``. Its steps are not captured.
         metrics: names, functions ``f(y_true, output)`` or objects; see `metrics.get`.
         callbacks: see `chainrule.callbacks`.
         regularizers: objects of `chainrule.regularizers`, their names, or functions of the model
@@ -96,7 +101,7 @@ class Trainer(Steps):
             if isinstance(given, str) or not (given is None or hasattr(given, "__iter__")):
                 raise TypeError(f"{name} is a list, also of one: write {name}=[…]")
         self.model = model
-        self.loss = losses.get(loss)
+        self.loss = pair(model, losses.get(loss))
         if metrics is None:
             metrics = ["accuracy"] if self.loss.targets == "classes" else []
         from chainrule.metrics import get as get_metric  # with first use, not with the import
@@ -187,6 +192,7 @@ class Trainer(Steps):
         """
         epochs = whole(epochs, "epochs", 0)
         check_parameters(self.model, self._trained(), every=not self._bound)
+        self.loss.ready(self.model)
         self._check_optimizer()
         self.callbacks.sort(key=lambda c: c.turn)
         train = prepare(
@@ -411,14 +417,25 @@ class Trainer(Steps):
                     raise DataError(
                         "evaluation needs targets: batches must be (x, y) or (x, y, weight)"
                     )
-                output = self.model(batch.x)
-                running.add(self.loss.mean(output, batch.y, weight)._data.item(), w)
-                running.output = output._data
+                output, mean, running.output = self.loss.run(self.model, batch.x)
+                running.add(mean(output, batch.y, weight).item(), w)
                 if self.metrics:
                     running.keep(batch.y, weight)
                     if running.rows >= _METRIC_ROWS:
                         self._take(running)
             return {"loss": running.mean(), **self._computed(running)}
+
+    def summary(self, input_shape: Any = None) -> str:
+        """The model's table of layers (see `chainrule.diagnose.summary`), and how its end and the
+        loss are computed.
+
+        >>> import chainrule as cr
+        >>> model = cr.nn.Sequential(cr.nn.Dense(4, 1), cr.nn.Sigmoid())
+        >>> print(cr.Trainer(model, loss="bce").summary().splitlines()[-1])
+        Loss:       binary_cross_entropy + model.1 Sigmoid(), computed on its scores as \
+binary_cross_entropy_with_logits (ledger P-04)
+        """
+        return f"{self.model.summary(input_shape)}\nLoss:       {self.loss}"
 
     def predict(self, x: Any, batch_size: int = 1024) -> Array:
         """The model's output for x, as an array; nothing is recorded and dropout is off.
