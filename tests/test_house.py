@@ -49,6 +49,10 @@ LONG = {
 
 #: Modules whose tests stand in another file, named here.
 TESTED_IN = {
+    **{
+        f"diagnose/proof/{family}.py": "diagnose/proof/test_checks.py"
+        for family in ("activations", "elementary", "linear", "losses")
+    },
     "metrics/_counts.py": "metrics/test_classification.py",
     "metrics/_input.py": "metrics/test_classification.py",
     "metrics/_numbers.py": "metrics/test_regression.py",

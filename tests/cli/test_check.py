@@ -11,9 +11,9 @@ import pytest
 
 from chainrule import nn, ops
 from chainrule.cli import check
-from chainrule.cli.check import Case, cases, errors
 from chainrule.compile import exhaustive
-from chainrule.ops import loss as losses
+from chainrule.diagnose.proof import CHECKS, Sample, samples
+from chainrule.nn.loss import Loss
 from chainrule.ops.formula import FORMULAS, formula
 
 from .conftest import Run
@@ -22,14 +22,17 @@ from .conftest import Run
 def test_everything_is_in_the_table_and_passes(run: Run) -> None:
     result = run("check")
     assert (result.code, result.err) == (0, "")
-    rows = [line.split() for line in result.out.splitlines()]
-    for kind, names in (
-        ("formula", FORMULAS.keys()),
-        ("loss", losses.__all__),
-        ("layer", nn.REGISTRY.keys() - {"ModuleList", "ModuleDict", *nn.loss.__all__}),
-    ):
-        assert set(names) <= {row[1] for row in rows if row[:1] == [kind]}
-    assert result.out.splitlines()[-1] == f"{len(list(cases()))} passed, 0 failed"
+    lines = result.out.splitlines()
+    shown = {kind: {row[1] for row in map(str.split, lines) if row[:1] == [kind]} for kind in
+             ("operation", "activation", "loss", "layer")}  # fmt: skip
+    assert shown["operation"] | shown["activation"] | shown["loss"] == set(ops.__all__)
+    assert FORMULAS.keys() <= shown["activation"] | shown["operation"]
+    holders = {"ModuleList", "ModuleDict"}
+    losses = {name for name, cls in nn.REGISTRY.items() if issubclass(cls, Loss)}
+    assert shown["layer"] == nn.REGISTRY.keys() - holders - losses
+    count = len(list(samples()))
+    assert lines[-2].endswith(f"{count} samples, {count * len(CHECKS):,} checks")
+    assert lines[-1] == f"{sum(map(len, shown.values()))} passed, 0 failed"
 
 
 @formula
@@ -42,39 +45,35 @@ def _cube_vjp(xp: Any, inputs: Any, y: Any, g: Any) -> Any:
     return g * (3.001 * inputs[0] * inputs[0])  # off by a thirtieth of a percent
 
 
-def plain(x: Any) -> Any:
-    return x * x * x
+def test_what_fails_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sample(name: str, f: Any) -> tuple[str, Sample]:
+        x = np.array([0.5, -1.2, 2.0])
+        return "activation", Sample(name, f, lambda x: x * x * x, (x,))
 
-
-X = np.array([0.5, -1.2, 2.0])
-
-
-def test_each_error_is_seen(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = Case("formula", "right", lambda x: x * x * x, plain, [X])
-    slope = Case("formula", "slope", cube, plain, [X])
-    value = Case("formula", "value", lambda x: x * x * x * 1.0001, plain, [X])
-    wide = Case("formula", "wide", lambda x: np.asarray(x, np.float64), plain, [X])
-    nan = Case("formula", "nan", lambda x: x * float("nan"), plain, [X])
-    assert max(errors(right)[1:]) < 1e-9
-    assert errors(slope)[0] < 1e-6 < 1e-4 < errors(slope)[1]
-    assert errors(value)[0] > 5e-5
-    monkeypatch.setattr(check, "cases", lambda: iter([right, slope, value, wide, nan]))
+    given = [
+        sample("right", lambda x: x * x * x),
+        sample("slope", cube),
+        sample("value", lambda x: x * x * x * 1.0001),
+        sample("value", lambda x: x * x * x),
+        sample("wide", lambda x: np.asarray(x, np.float64) ** 3),
+    ]
+    monkeypatch.setattr(check, "samples", lambda: iter(given))
     result = run("check")
     assert result.code == 1
     failed = [line.split()[1] for line in result.out.splitlines() if line.endswith("FAILED")]
-    assert failed == ["slope", "value", "wide", "nan"]
-    assert "wide: TypeError: float32 came out as float64" in result.out
-    assert result.out.splitlines()[-1] == "1 passed, 4 failed"
+    assert failed == ["slope", "value", "wide"]
+    assert "wide: types: AssertionError: float32 came out as float64" in result.out
+    assert "slope: first derivative: AssertionError: against differences: error" in result.out
+    assert result.out.splitlines()[-1] == "1 passed, 3 failed"
 
 
-def test_a_wrong_gradient_of_a_parameter_is_seen() -> None:
-    class Detached(nn.Dense):
-        def forward(self, x: Any) -> Any:
-            return ops.dense(x, ops.stop_gradient(self.weight), self.bias)
-
-    case = check._layer("Dense", Detached)
-    assert len(case.inputs) == 3
-    assert errors(case)[1] > 0.1
+def test_one_of_them(run: Run) -> None:
+    result = run("check", "--only", "gelu")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.splitlines()[-1] == "1 passed, 0 failed"
+    wrong = run("check", "--only", "gelo")
+    assert wrong.code == 2
+    assert "did you mean 'gelu'?" in wrong.err
 
 
 # -- check --exhaustive ---------------------------------------------------------------------------
@@ -151,7 +150,6 @@ def test_the_table_is_written_between_the_markers_of_a_page(run: Run, tmp_path: 
     ("words", "text"),
     [
         (["--exhaustive", "--only", "tan"], "no measured primitive 'tan'; did you mean 'tanh'"),
-        (["--only", "tanh"], "--only is for --exhaustive"),
         (["--write", "page.md"], "--write is for --exhaustive"),
     ],
 )

@@ -88,7 +88,9 @@ def parser() -> argparse.ArgumentParser:
     _evaluate(add("evaluate", "measure a trained model on data"))
     _predict(add("predict", "predict classes, probabilities or values"))
     _info(add("info", "say what is installed, how fast it runs, or what a model file holds"))
-    _check(add("check", "prove every formula, loss and layer: value, first and second derivative"))
+    _check(
+        add("check", "prove every operation, loss and layer: value, first and second derivative")
+    )
     _show(add("show", "print a training step, or a prediction, as the program that runs"))
     return top
 
@@ -217,7 +219,11 @@ def _check(p: argparse.ArgumentParser) -> None:
         help="measure the rounding errors of the primitives instead, over all float32 numbers "
         "(minutes for each)",
     )
-    p.add_argument("--only", metavar="NAME", help="of this primitive; needs --exhaustive")
+    p.add_argument(
+        "--only",
+        metavar="NAME",
+        help="of this operation, loss or layer; of this primitive with --exhaustive",
+    )
     p.add_argument(
         "--write",
         metavar="FILE",

@@ -4,7 +4,8 @@ gathers."""
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Concatenate
 
 import numpy as np
 
@@ -34,7 +35,11 @@ class _Reduction(Formula[P]):
         return super().__call__(*args, **kwargs)
 
 
-@_Reduction
+def _reduction(text: Callable[Concatenate[Any, P], Any]) -> _Reduction[P]:
+    return _Reduction(text)
+
+
+@_reduction
 def sum(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The sum over `axis` (an int, a tuple, or None for all).
 
@@ -45,7 +50,7 @@ def sum(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return xp.sum(x, axis=axis, keepdims=keepdims)
 
 
-@_Reduction
+@_reduction
 def mean(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The mean over `axis` (an int, a tuple, or None for all).
 
@@ -57,7 +62,7 @@ def mean(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return xp.mean(x, axis=axis, keepdims=keepdims)
 
 
-@_Reduction
+@_reduction
 def max(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The largest over `axis`, NaN if there is one; ties share the gradient equally.
 
@@ -71,7 +76,7 @@ def max(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return xp.max(x, axis=axis, keepdims=keepdims)
 
 
-@_Reduction
+@_reduction
 def min(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The smallest over `axis`, NaN if there is one; ties share the gradient equally.
 
@@ -86,7 +91,7 @@ def min(xp: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 amax, amin = max, min
 
 
-@_Reduction
+@_reduction
 def var(xp: Any, x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Any:
     """The variance ``Σ (x - mean)² / (n - correction)``; correction 0 as in NumPy (1: unbiased).
 
@@ -108,7 +113,7 @@ def var(xp: Any, x: Any, axis: Any = None, keepdims: bool = False, correction: f
     return total / (xp.maximum(count - correction, 0.0) if correction > 0 else count - correction)
 
 
-@_Reduction
+@_reduction
 def std(xp: Any, x: Any, axis: Any = None, keepdims: bool = False, correction: float = 0) -> Any:
     """The standard deviation, the root of `var`; its derivative at 0 is taken as 0.
 
@@ -144,7 +149,7 @@ def logsumexp(xp: Any, x: Any, axis: Any = -1, keepdims: bool = False) -> Any:
     return xp.sum(total) if axis is None else xp.squeeze(total, axis=axis)
 
 
-@_Reduction
+@_reduction
 def norm(xp: Any, x: Any, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Any:
     """The vector norm ``(Σ |x|^ord)^(1/ord)`` over `axis`; its derivative at 0 is taken as 0.
 

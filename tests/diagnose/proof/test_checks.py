@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 
 from chainrule import ops
-from chainrule.diagnose.proof import checks
-from chainrule.diagnose.proof.checks import CHECKS, prove
-from chainrule.diagnose.proof.samples import Sample, draws, elementary
+from chainrule.diagnose.proof import CHECKS, Sample, checks, prove, samples
+from chainrule.diagnose.proof.samples import draws
 from chainrule.ops.formula import formula
 
-SAMPLES = list(elementary())
+SAMPLES = list(samples())
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=lambda s: s.title)
-def test_every_operation_is_proved(executor, sample):
+@pytest.mark.parametrize(
+    "sample", [s for _, s in SAMPLES], ids=[f"{kind} {s.title}" for kind, s in SAMPLES]
+)
+def test_everything_is_proved(executor, sample):
     proof = prove(sample)
     assert proof.passed, "\n".join(proof.wrong)
     assert proof.value <= 1e-5

@@ -43,8 +43,8 @@ def prove(sample: Sample) -> Proof:
     The errors are those of the value in float32 and of both derivatives in float64, relative to the
     largest value and to the size of the derivative.
 
-    >>> from chainrule.diagnose.proof.samples import elementary
-    >>> sample = next(s for s in elementary() if s.name == "exp")
+    >>> from chainrule.diagnose.proof import samples
+    >>> sample = next(s for _, s in samples() if s.name == "exp")
     >>> prove(sample).wrong
     ()
     """

@@ -1,4 +1,4 @@
-"""Samples of what networks are made of: activations, losses, and layers with their parameters."""
+"""Samples of activations and of random masks."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 
 from chainrule import ops
 from chainrule.array.dtypes import Array
-from chainrule.diagnose.proof.samples import Sample, draws
+from chainrule.array.random import Stream, use_stream
+from chainrule.diagnose.proof.samples import Sample, along, draws
 from chainrule.ops.formula import FORMULAS
 
-__all__ = ["activations"]
+__all__ = ["activations", "masks"]
 
 
 def _erf(x: Array) -> Any:
@@ -94,8 +95,8 @@ def activations() -> Iterator[Sample]:
             shown = ", ".join(f"{k}={v}" for k, v in options.items())
             yield Sample(
                 name,
-                _with(FORMULAS[name], options),
-                _with(reference, options),
+                along(FORMULAS[name], **options),
+                along(reference, **options),
                 (draws(name, 3, 4, low=-3.0, high=3.0),),
                 shown,
                 elementwise=True,
@@ -110,8 +111,55 @@ def activations() -> Iterator[Sample]:
             ("log_softmax", ops.log_softmax, lambda x, axis: np.log(_softmax(x, axis))),
             ("softmin", ops.softmin, lambda x, axis: _softmax(-x, axis)),
         ):
-            yield Sample(name, _with(f, {"axis": axis}), _with(of, {"axis": axis}), (x,), shown)
+            yield Sample(name, along(f, axis=axis), along(of, axis=axis), (x,), shown)
+    yield Sample("softmax_jacobian", ops.softmax_jacobian, _jacobian, (x[0],))
+    yield Sample("entropy", ops.entropy, lambda p: -np.sum(p * np.log(p), -1), (_softmax(x),))
+    for axis in (-1, 0):
+        yield Sample("glu", along(ops.glu, axis=axis), along(_glu, axis=axis),
+                     (draws("glu", 4, 6),), f"axis={axis}")  # fmt: skip
+    yield Sample("prelu", ops.prelu, lambda x, w: np.where(x > 0, x, w[:, None] * x),
+                 (draws("prelu", 2, 3, 4), draws("slopes", 3)))  # fmt: skip
+    yield Sample("rrelu", ops.rrelu, lambda x: np.where(x > 0, x, (1 / 8 + 1 / 3) / 2 * x), (x,))
 
 
-def _with(f: Callable[..., Any], options: dict[str, Any]) -> Callable[..., Any]:
-    return lambda *xs: f(*xs, **options)
+def _glu(x: Array, axis: int) -> Any:
+    a, b = np.split(x, 2, axis)
+    return a * _sigmoid(b)
+
+
+def _jacobian(x: Array) -> Any:
+    a = _softmax(x)
+    return np.diag(a) - np.outer(a, a)
+
+
+def masks() -> Iterator[Sample]:
+    """Samples of what is random, with the same draws at every call."""
+    for name, shape in (
+        ("dropout", (3, 4)), ("alpha_dropout", (3, 4)), ("dropout1d", (2, 3, 4)),
+        ("dropout2d", (2, 3, 2, 2)), ("dropout3d", (2, 3, 2, 2, 2)),
+        ("feature_alpha_dropout", (2, 3, 4)),
+    ):  # fmt: skip
+        f = _drawn(getattr(ops, name))
+        x = draws(name, *shape)
+        # a mask acts entry by entry, on each side of 0: as a line through two points
+        ends = {
+            sign: (f(sign * np.ones(shape)), f(2.0 * sign * np.ones(shape))) for sign in (1, -1)
+        }
+        yield Sample(name, f, _lines(ends), (x,), "training", spreads=False)  # what is dropped is 0
+        yield Sample(name, along(getattr(ops, name), training=False), np.array, (x,), "evaluation")
+
+
+def _drawn(f: Callable[..., Any]) -> Callable[..., Any]:
+    def call(x: Any) -> Any:
+        with use_stream(Stream(3)):
+            return f(x, training=True)
+
+    return call
+
+
+def _lines(ends: dict[int, tuple[Array, Array]]) -> Callable[[Array], Any]:
+    def reference(x: Array) -> Any:
+        sides = [2 * a - b + (b - a) * np.abs(x) for a, b in (ends[1], ends[-1])]
+        return np.where(x > 0, *sides)
+
+    return reference
