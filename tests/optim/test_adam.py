@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from optim.common import against_torch
 
 OPTIONS: list[dict[str, Any]] = [
     {},
@@ -19,6 +20,14 @@ OPTIONS: list[dict[str, Any]] = [
     {"betas": (0.0, 0.0)},
     {"amsgrad": True},
     {"amsgrad": True, "maximize": True, "weight_decay": 0.1},
+]
+
+COMBINATIONS: list[dict[str, Any]] = [
+    {"weight_decay": decay, "decoupled_weight_decay": decoupled, "maximize": up, "amsgrad": most}
+    for decay in (0.0, 0.1)
+    for decoupled in (False, True)
+    for up in (False, True)
+    for most in (False, True)
 ]
 
 
@@ -39,6 +48,30 @@ def test_equals_torch_over_hundreds_of_steps(
         mine.step()
         other.step()
     np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("options", COMBINATIONS, ids=str)
+def test_options_combine_as_in_torch(torch: ModuleType, options: dict[str, Any]) -> None:
+    against_torch(torch, "Adam", options)
+
+
+@pytest.mark.parametrize("amsgrad", [False, True])
+@pytest.mark.parametrize("maximize", [False, True])
+def test_adamw_combines_as_in_torch(torch: ModuleType, amsgrad: bool, maximize: bool) -> None:
+    options = {"amsgrad": amsgrad, "maximize": maximize, "weight_decay": 0.2}
+    against_torch(torch, "AdamW", options)
+
+
+def test_adam_with_decoupled_decay_is_adamw() -> None:
+    ends = []
+    for kind, extra in ((cr.optim.Adam, {"decoupled_weight_decay": True}), (cr.optim.AdamW, {})):
+        p = cr.nn.Parameter(np.array([1.0, -2.0]))
+        optimizer = kind([p], lr=0.1, weight_decay=0.3, **extra)  # type: ignore[operator]
+        for step in range(10):
+            p.grad = np.array([math.cos(step), math.sin(step)])
+            optimizer.step()
+        ends.append(p.detach().numpy())
+    np.testing.assert_array_equal(*ends)
 
 
 def test_float32_is_as_near_to_float64_as_torch(torch: ModuleType) -> None:

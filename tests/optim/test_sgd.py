@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from optim.common import against_torch
 
 OPTIONS: list[dict[str, Any]] = [
     {},
@@ -37,6 +38,11 @@ def test_equals_torch_over_hundreds_of_steps(torch: ModuleType, options: dict[st
         mine.step()
         other.step()
     np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_groups_gaps_and_rates_as_in_torch(torch: ModuleType, options: dict[str, Any]) -> None:
+    against_torch(torch, "SGD", options)
 
 
 def test_momentum_switched_on_later(torch: ModuleType) -> None:

@@ -45,7 +45,9 @@ def rmsprop_centered_momentum(
     xp: Any, p: Any, g: Any, v: Any, mean: Any, buffer: Any,
     lr: Any, alpha: Any, share: Any, inside: Any, outside: Any, mu: Any,
 ) -> Any:  # fmt: skip
-    """As `rmsprop_centered`, its quotient gathered as in `rmsprop_momentum`."""
+    """v ← α v + (1 − α) g²;  m ← α m + (1 − α) g;  b ← μ b + g / (√(v − m² + ε_in) + ε_out);
+    p ← p − lr b.
+    """
     v = alpha * v + share * g * g
     mean = mean + share * (g - mean)
     buffer = mu * buffer + g / (xp.sqrt(_variance(xp, v, mean) + inside) + outside)
