@@ -31,7 +31,8 @@ class _Reduction(Formula[P]):
             for a in axis if isinstance(axis, tuple) else () if axis is None else (axis,):
                 if a not in (0, -1):
                     raise ShapeError(f"{self.name}: there is no axis {a} in an array of 0 axes")
-            return super().__call__(**inputs, **attrs)
+            reduce: Any = super().__call__
+            return reduce(**inputs, **attrs)
         return super().__call__(*args, **kwargs)
 
 
