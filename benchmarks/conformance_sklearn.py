@@ -123,9 +123,9 @@ class Watch:
         excluded = next((why for pattern, why in EXCLUDED.items() if re.match(pattern, case)), "")
         if report.outcome == "skipped":
             why = report.longrepr[2] if isinstance(report.longrepr, tuple) else "expected to fail"
-            reason = "skipped by scikit-learn: " + re.sub(r"^Skipped: ", "", str(why))
+            reason = skipped(str(why))
         elif not functions:
-            reason = "calls none of the functions"
+            reason = "tests private helpers of scikit-learn only"
         elif excluded:
             reason = excluded
         state = "not applicable" if reason else report.outcome
@@ -134,6 +134,17 @@ class Watch:
         if self.verbose and excluded and report.outcome == "passed":
             print(f"\nEXCLUDED BUT PASSES {case}", flush=True)
         self.cases.append({"case": case, "functions": functions, "state": state, "reason": reason})
+
+
+def skipped(why: str) -> str:
+    """Why scikit-learn skips a case, in few kinds."""
+    kinds = {
+        "array_api|ARRAY_API": "asks for arrays of other libraries by the array API",
+        "pandas": "asks for pandas",
+        "1d inputs": "its metric takes no one-dimensional input",
+    }
+    kind = next((kind for pattern, kind in kinds.items() if re.search(pattern, why)), why)
+    return f"skipped by scikit-learn: {kind}"
 
 
 def without_sentences(pytest: ModuleType) -> SimpleNamespace:
@@ -176,8 +187,9 @@ def main() -> int:
     parser.add_argument("--into", help="write the single cases as JSON here (used by run)")
     parser.add_argument("--verbose", action="store_true", help="print the errors of what fails")
     parser.add_argument("-k", default="", help="only these cases, as pytest's -k")
+    parser.add_argument("--module", choices=MODULES, help="only this module of tests")
     options = parser.parse_args()
-    if not options.into and not options.k:
+    if not options.into and not options.k and not options.module:
         rows = run(options.verbose)
         print(table(rows))
         return int(rows[-1]["failed"] > 0)
@@ -185,7 +197,8 @@ def main() -> int:
 
     watch = Watch(options.verbose)
     list(replaced(watch))
-    modules = [f"sklearn.metrics.tests.{name}" for name in MODULES]
+    names = [options.module] if options.module else MODULES
+    modules = [f"sklearn.metrics.tests.{name}" for name in names]
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)  # no configuration of ours
         quiet = ["-p", "no:cacheprovider", "-q", "--no-header", "--no-summary", "--tb=short"]
