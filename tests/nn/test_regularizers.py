@@ -118,6 +118,8 @@ def test_errors() -> None:
         R.SpectralNorm(iterations=0)
     with pytest.raises(ValueError, match=r"after_update\(model, lr\) with the learning rate"):
         R.L1(proximal=True).after_update(model)
+    with pytest.raises(TypeError, match="only parameters can be changed, not a Tensor"):
+        R.MaxNorm().after_update(cr.tensor([[3.0]]))
     with pytest.raises(NotImplementedError, match=r"must define penalty\(w\)"):
         R.Regularizer()(model)
     with pytest.raises(cr.ShapeError, match="spectral norm is of a weight of two or more axes"):
@@ -202,6 +204,22 @@ def test_keras_l2_is_twice_as_strong() -> None:
     keras = descend(R.L2(0.3, half=False), sgd)
     np.testing.assert_allclose(keras, descend(R.L2(0.6), sgd), rtol=1e-12)
     assert abs(keras - descend(R.L2(0.3), sgd)).max() > 0.01
+
+
+def test_keras_s_own_numbers() -> None:
+    """Golden, of Keras 3.15: its L1 is ours, its L2 and L1L2 lack the ½ (K-10), and its MaxNorm of
+    axis 0 on (in, out) is ours of rows of (out, in), but for an epsilon of 1e-7."""
+    kernel = np.array([[0.5, -1.5, 2.0], [3.0, -0.25, 1.0]])  # (in, out)
+    w = cr.nn.Parameter(kernel.T)
+    assert R.L1(0.3)(w).item() == pytest.approx(2.475)
+    assert R.L2(0.3, half=False)(w).item() == pytest.approx(4.96875)
+    assert R.ElasticNet(0.3, 2 * 0.2)(w).item() == pytest.approx(5.7875)
+    R.MaxNorm(2.0).after_update(w)
+    keras = [
+        [0.32879799604415894, -1.4999998807907104, 1.7888543605804443],
+        [1.9727879762649536, -0.2499999850988388, 0.8944271802902222],
+    ]
+    np.testing.assert_allclose(w.detach().numpy().T, keras, rtol=3e-7)
 
 
 def test_the_proximal_step_gives_zeros() -> None:

@@ -96,6 +96,9 @@ def test_without_validation_val_loss_means_loss():
         ([3, 2, np.nan, 1, 0], {"patience": 5}, 3, 1),
         ([3, 2, np.inf, 1, 0], {"patience": 5}, 3, 1),
         ([3, 3, 3, 3], {"patience": 2}, 3, 0),
+        # Prechelt's GL: at most 5 % above the best
+        ([2, 1, 1.04, 1.045, 1.06, 0.5], {"patience": 9, "alpha": 5}, 5, 1),
+        ([2, 1, 1.04, 1.045, 0.9, 0.5], {"patience": 9, "alpha": 5}, 6, 5),
     ],
 )
 def test_what_counts_as_better(values: Any, options: Any, epochs: int, best: int) -> None:
@@ -248,6 +251,8 @@ def test_errors_name_what_is_measured():
         )
     with pytest.raises(ValueError, match="patience"):
         EarlyStopping(patience=-1)
+    with pytest.raises(ValueError, match="alpha is above 0 and for a loss"):
+        EarlyStopping("val_accuracy", alpha=5.0)
     with pytest.raises(ValueError, match="min_delta"):
         BestWeights(min_delta=-1)
     with pytest.raises(ValueError, match="every"):

@@ -256,6 +256,14 @@ def test_regularizers_that_are_none() -> None:
     with pytest.raises(ValueError, match="did you mean 'max_norm'"):
         cr.Trainer(net(), regularizers=["max_nrom"])
 
+    def vector(model: Any) -> Any:
+        return (model[0].weight ** 2).sum(axis=1)
+
+    for wrong, got in ((vector, r"shape \(16,\)"), (lambda model: None, "NoneType")):
+        trainer = cr.Trainer(net(), regularizers=[wrong], seed=0)
+        with pytest.raises(TypeError, match=rf"gave {got}; a penalty is one number"):
+            trainer.fit(blobs(30), epochs=1)
+
 
 # -- optimizers that evaluate the loss ------------------------------------------------------------
 

@@ -469,6 +469,8 @@ class MaxNorm(Regularizer):
 
 def _change(p: Any, by: Callable[..., Any], *arguments: Any) -> None:
     """Give a parameter other values, in place, unless it is frozen."""
+    if not isinstance(p, Variable):
+        raise TypeError(f"only parameters can be changed, not a {type(p).__name__}")
     if p.requires_grad:
         with no_grad():
             p.assign(by(p, *arguments))

@@ -201,6 +201,8 @@ class EarlyStopping(BestWeights):
         monitor, min_delta, mode, relative: as in `BestWeights`.
         patience: so many epochs in a row without improvement end training, as in Keras; 0 is 1.
         restore_best: put the best weights back at the end (the default).
+        alpha: also stop, without patience, where a loss is more than so many per cent above its
+            best: Prechelt's criterion GL, ``100 (value / best - 1) > alpha``.
 
     A value that is NaN or infinite ends training at once.
 
@@ -219,16 +221,27 @@ class EarlyStopping(BestWeights):
         mode: str = "auto",
         restore_best: bool = True,
         relative: bool = False,
+        alpha: float | None = None,
     ) -> None:
         if patience < 0:
             raise ValueError(f"patience must not be negative, got {patience}")
         super().__init__(monitor, min_delta, mode, relative)
-        self.patience, self.restore_best = patience, restore_best
+        if alpha is not None and (not alpha > 0 or self._sign < 0):
+            raise ValueError(
+                f"alpha is above 0 and for a loss, which is better when smaller; got {alpha} for "
+                f"{monitor!r}"
+            )
+        self.patience, self.restore_best, self.alpha = patience, restore_best, alpha
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Logs) -> None:
         super().on_epoch_end(trainer, epoch, logs)
         value = _watched(self, self.monitor, logs)
-        if self.waited >= max(self.patience, 1) or not math.isfinite(value):
+        risen = (
+            self.alpha is not None
+            and self.best is not None
+            and (value - self.best > self.alpha / 100 * abs(self.best))
+        )
+        if risen or self.waited >= max(self.patience, 1) or not math.isfinite(value):
             trainer.stop = "early stopping"
 
     def on_fit_end(self, trainer: Trainer) -> None:

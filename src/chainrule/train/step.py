@@ -169,7 +169,7 @@ class Steps:
             return loss
         total = loss
         for r in self.regularizers:
-            total = total + r(self.model)
+            total = total + _one_number(r, r(self.model))
         if state.recorder is not None:
             state.recorder.finite(total._data)
         elif checked and not math.isfinite(total._data.item()):
@@ -251,6 +251,17 @@ class Steps:
 
     def _trained(self) -> list[Any]:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+
+def _one_number(regularizer: Any, value: Any) -> Any:
+    """A penalty as it is, if it can be added to a loss."""
+    if isinstance(value, int | float) or (isinstance(value, Variable) and value._data.shape == ()):
+        return value
+    got = f"shape {value._data.shape}" if isinstance(value, Variable) else type(value).__name__
+    raise TypeError(
+        f"regularizer {_name(regularizer)} gave {got}; a penalty is one number, a tensor without "
+        "axes: end it with .sum()"
+    )
 
 
 def _name(regularizer: Any) -> str:
