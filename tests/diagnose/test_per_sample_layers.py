@@ -194,6 +194,28 @@ def test_weights_of_classes_and_samples(reduction: str) -> None:
     np.testing.assert_allclose(got["1.bias"], of_samples[:, None] * plain["1.bias"], atol=1e-15)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_modules_as_losses(reduction: str) -> None:
+    """Summed whatever they would do, with their options and weights."""
+    model = nn.Sequential(nn.Dense(3, 4, activation="relu"), nn.Dense(4, 3)).double()
+    x, weight = RNG.standard_normal((N, 3)), np.array([1.0, 0.5, 2.0])
+    module = nn.CrossEntropyLoss(weight=weight, label_smoothing=0.1, reduction=reduction)
+
+    def summed(output: Any, y: Any) -> Any:
+        return ops.cross_entropy(output, y, weight, "sum", label_smoothing=0.1)
+
+    agree(
+        cr.per_sample_gradients(model, module, x, LABELS), of_each_alone(model, summed, x, LABELS)
+    )
+    huber = cr.per_sample_gradients(model, nn.HuberLoss(delta=0.3), x, PROBABILITIES)
+    agree(
+        huber,
+        of_each_alone(model, lambda o, y: ops.huber_loss(o, y, "sum", delta=0.3), x, PROBABILITIES),
+    )
+    with pytest.raises(TypeError, match=r"write MSELoss\(\), not the class"):
+        cr.per_sample_gradients(model, nn.MSELoss, x, PROBABILITIES)
+
+
 def test_as_vmap_of_grad_in_torch() -> None:
     torch = pytest.importorskip("torch")
     theirs = torch.nn.Sequential(

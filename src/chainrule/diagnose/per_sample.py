@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from chainrule import ops
 from chainrule.array.dtypes import Array
 from chainrule.array.errors import ShapeError, nearest
 from chainrule.autograd.context import enable_grad
 from chainrule.autograd.tape import Variable, backward
+from chainrule.nn.loss import Loss
 from chainrule.nn.module import Module
 from chainrule.ops import loss as losses
 
@@ -31,13 +34,13 @@ def per_sample_gradients(
     Arguments:
         model: a module; its mode (training or evaluation) is left as it is. Samples must not
             meet in it: batch normalization in training mode has no gradient of one sample.
-        loss: a name of `chainrule.ops` (``"cross_entropy"``, ``"mse_loss"`` or ``"mse"``), or a
-            function of ``(output, y)``. One that takes `reduction` is called with
-            ``reduction="sum"``; any other returns the losses with samples on the first axis, or
-            their sum. So the gradients of the samples are never divided by their number: their
-            sum over the first axis is the gradient of the summed loss, their mean that of the
-            mean loss; weights of classes or samples, given by such a function, multiply the
-            gradients of their samples.
+        loss: a name of `chainrule.ops` (``"cross_entropy"``, ``"mse_loss"`` or ``"mse"``), a module
+            such as ``nn.CrossEntropyLoss(weight=w)``, or a function of ``(output, y)``. Modules and
+            functions that take `reduction` are summed, whatever they would do by themselves; any
+            other function returns the losses with samples on the first axis, or their sum. So the
+            gradients of the samples are never divided by their number: their sum over the first
+            axis is the gradient of the summed loss, their mean that of the mean loss. Weights of
+            classes or samples multiply the gradients of their samples.
         x: inputs, samples on the first axis.
         y: targets, as the loss takes them.
 
@@ -48,6 +51,8 @@ def per_sample_gradients(
 
     Raises:
         ShapeError: if the loss is neither per sample nor one number.
+        ValueError: for a name that is no loss; the message has the nearest.
+        TypeError: for a loss that gives no tensor, or a class instead of a module.
         NotImplementedError: where samples meet each other on the way from a parameter to the loss,
             or an operation has no such rule; names it.
 
@@ -87,6 +92,12 @@ def _resolve(loss: str | Callable[..., Any]) -> Callable[[Any, Any], Any]:
         if name not in losses.__all__:
             raise ValueError(f"unknown loss {loss!r}; {nearest(loss, losses.__all__)}")
         loss = getattr(losses, name)
+    if isinstance(loss, type) and issubclass(loss, Loss):
+        raise TypeError(f"per_sample_gradients: write {loss.__name__}(), not the class")
+    if isinstance(loss, Loss):
+        weights = dict(loss.named_buffers())
+        of_module = functools.partial(getattr(ops, loss.function), **loss.options, **weights)
+        return lambda output, y: of_module(output, y, reduction="sum")
     function: Callable[..., Any] = loss  # type: ignore[assignment]
     try:
         takes_reduction = "reduction" in inspect.signature(function).parameters
