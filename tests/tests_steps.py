@@ -7,7 +7,7 @@ and optimizers whose state counts, the step itself, and the arguments of one cal
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,11 @@ def build_together(makes: Iterable[Make]) -> None:
         for make in makes:
             for _ in run(make, cr.capture):
                 pass
+    build_at_once(texts)
+
+
+def build_at_once(texts: Mapping[str, str]) -> None:
+    """Build collected kernels with one run of the compiler, where there is one."""
     forget_plans()
     there = {**native._catalogue(), **native._known}
     missing = sorted(texts.keys() - there.keys())

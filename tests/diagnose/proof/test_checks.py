@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from chainrule import ops
+from chainrule.compile import build, native
 from chainrule.diagnose.proof import CHECKS, Sample, checks, prove, samples
 from chainrule.diagnose.proof.samples import draws
 from chainrule.ops.formula import formula
+from tests_steps import build_at_once, forget_plans
 
 SAMPLES = list(samples())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built(executor):
+    """The native code of all samples, by one run of the compiler, and quickly: no level of
+    optimization changes where C rounds."""
+    if executor != "native":
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "_known", dict(native._known))  # what is built here stays here
+        patch.setattr(build, "shared_library", partial(build.shared_library, extra=("-O1",)))
+        with native.collecting() as texts:
+            for _, sample in SAMPLES:
+                prove(sample)
+        build_at_once(texts)
+        yield
+    forget_plans()
 
 
 @pytest.mark.parametrize(
