@@ -90,8 +90,16 @@ def test_modules_bring_their_options():
     assert losses.get(cr.nn.MSELoss()) is losses.get("mse")
     assert losses.get(cr.nn.BCELoss()).probabilities
     weighted = losses.get(cr.nn.CrossEntropyLoss(weight=[1.0, 2.0, 3.0]))
-    wanted = cr.ops.cross_entropy(OUT, LABELS, weight=np.array([1.0, 2.0, 3.0]))
-    assert weighted.mean(t, LABELS, None).item() == pytest.approx(wanted)
+    for w in (None, W):  # class weights and weights of samples go together
+        wanted = cr.ops.cross_entropy(
+            OUT, LABELS, weight=np.array([1.0, 2.0, 3.0]), sample_weight=w
+        )
+        assert weighted.mean(t, LABELS, w).item() == pytest.approx(float(wanted))
+    assert str(weighted) == (
+        "cross_entropy(ignore_index=-100, label_smoothing=0.0, axis=1, weight)"
+    )
+    total = losses.get(cr.nn.MSELoss(reduction="sum"))  # as it is, by one's own choice
+    assert total.mean(t, VALUES, None).item() == pytest.approx(((OUT - VALUES) ** 2).sum())
     with pytest.raises(TypeError, match=r"write MSELoss\(\), not the class MSELoss"):
         losses.get(cr.nn.MSELoss)
 

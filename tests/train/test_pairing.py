@@ -359,6 +359,18 @@ def test_options_of_the_loss_stay() -> None:
     assert trainer.evaluate((x, y))["loss"] == pytest.approx(float(wanted), rel=1e-5)
 
 
+def test_class_weights_of_the_loss_stay() -> None:
+    x, y = data("softmax")
+    model = ends("softmax")["layer"]
+    weight = np.array([1.0, 2.0, 5.0], np.float32)
+    trainer = cr.Trainer(model, loss=nn.CategoricalCrossEntropyLoss(weight=weight), metrics=[])
+    assert isinstance(trainer.loss, Paired)
+    wanted = ops.categorical_cross_entropy(given(model, x), y, weight=weight)
+    assert trainer.evaluate((x, y))["loss"] == pytest.approx(float(wanted), rel=1e-5)
+    trainer.fit((x, y), epochs=2, sample_weight=np.ones(len(x)))
+    assert trainer.captured.reason is None
+
+
 def test_the_summary_shows_it() -> None:
     trainer = cr.Trainer(ends("softmax")["layer"], loss="categorical")
     text = trainer.summary(4)

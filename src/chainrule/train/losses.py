@@ -7,7 +7,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from chainrule import ops
@@ -37,8 +37,8 @@ class Loss:
     probabilities: bool = False
     #: the function of a person's own that it calls
     source: Callable[..., Any] | None = None
-    #: options of the function it was made with
-    options: tuple[tuple[str, Any], ...] = ()
+    #: options of the function it was made with; weights of classes are arrays
+    options: tuple[tuple[str, Any], ...] = field(default=(), compare=False)
 
     def ready(self, model: Any) -> None:
         """Called before training: what steps must not do themselves."""
@@ -49,7 +49,7 @@ class Loss:
         return output, self.mean, getattr(output, "_data", output)
 
     def __str__(self) -> str:
-        options = ", ".join(f"{k}={v!r}" for k, v in self.options)
+        options = ", ".join(k if hasattr(v, "dtype") else f"{k}={v!r}" for k, v in self.options)
         return f"{self.name}({options})" if options else self.name
 
 
@@ -152,8 +152,9 @@ def get(loss: Any) -> Loss:
         return with_options(name, ())
     if isinstance(loss, type) and issubclass(loss, modules.Loss):
         raise TypeError(f"write {loss.__name__}(), not the class {loss.__name__}")
-    if isinstance(loss, modules.Loss) and loss.function in _LOSSES and _is_mean(loss):
-        return with_options(loss.function, tuple(loss.options.items()))
+    if isinstance(loss, modules.Loss) and loss.function in _LOSSES and loss.reduction == "mean":
+        weights = [(k, w) for k, w in loss.named_buffers()]
+        return with_options(loss.function, (*loss.options.items(), *weights))
     if callable(loss):
         name = getattr(loss, "__name__", "")
         if name in _LOSSES and loss is getattr(ops, name):
@@ -167,13 +168,19 @@ def get(loss: Any) -> Loss:
 _OWN = "write a function of (output, target) that takes the output apart"
 
 
-def _is_mean(loss: modules.Loss) -> bool:
-    return loss.reduction == "mean" and all(w is None for w in loss._buffers.values())
+def with_options(name: str, options: tuple[tuple[str, Any], ...]) -> Loss:
+    """A loss of `chainrule.ops` by its name, with values for its options."""
+    if any(hasattr(v, "dtype") for _, v in options):
+        return _made(name, options)
+    return _known(name, options)
 
 
 @functools.cache
-def with_options(name: str, options: tuple[tuple[str, Any], ...]) -> Loss:
-    """A loss of `chainrule.ops` by its name, with values for its options."""
+def _known(name: str, options: tuple[tuple[str, Any], ...]) -> Loss:
+    return _made(name, options)
+
+
+def _made(name: str, options: tuple[tuple[str, Any], ...]) -> Loss:
     row = _LOSSES[name]
     function = getattr(ops, name)
     more = dict(options)

@@ -42,6 +42,14 @@ def test_labels_0_and_1_are_refused_and_not_learned_from():
     assert ops.hinge_loss(np.zeros(2), np.array([-1, 1])) == 1.0
 
 
+def test_soft_margin_is_finite_where_torchs_is_not(torch):
+    """docs/differences.md."""
+    x, y = np.array([-1e4], np.float32), np.ones(1, np.float32)
+    assert ops.soft_margin_loss(x, y) == 1e4
+    f = torch.nn.functional.soft_margin_loss
+    assert np.isinf(f(torch.tensor(x), torch.tensor(y)))
+
+
 def test_soft_margin_is_the_logistic_loss():
     np.testing.assert_allclose(
         ops.soft_margin_loss(A, SIGNS),
