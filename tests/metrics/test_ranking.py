@@ -87,6 +87,27 @@ def test_one_class_is_undefined():
         assert each[:2].tolist() == [0.5, 0.5]
 
 
+def test_warnings_point_at_the_caller():
+    area = m.ROCAUC()
+    area.update([1], [0.5])
+    for call in (
+        lambda: m.roc_auc_score([1, 1], [0.1, 0.9]),
+        lambda: m.average_precision_score([0, 0], [0.1, 0.9]),
+        lambda: m.roc_auc_score([[0, 1], [1, 1]], [[0.1, 0.9], [0.2, 0.8]]),
+        lambda: m.roc_auc_score([[1, 1], [1, 1]], [[0.1, 0.9], [0.2, 0.8]], average="micro"),
+        lambda: m.roc_curve([1, 1], [0.1, 0.9]),
+        lambda: m.precision_recall_curve([0, 0], [0.1, 0.9]),
+        lambda: m.cohen_kappa_score([1], [1]),
+        lambda: m.class_likelihood_ratios([0, 1], [0, 1]),
+        lambda: m.d2_tweedie_score([1.0], [1.0]),
+        lambda: m.top_k_accuracy_score([0, 1], [0.2, 0.9], k=2),
+        area.compute,
+    ):
+        with pytest.warns(m.UndefinedMetricWarning) as caught:
+            call()
+        assert {w.filename for w in caught} == {__file__}
+
+
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [

@@ -254,16 +254,14 @@ def of_columns(
     """The measure of each column of an indicator (N, K), and what ``average`` makes of them."""
     if average == "micro":
         every = np.repeat(weight, true.shape[1])
-        return of_column(measure, name, true.ravel(), scores.ravel(), every)
+        return of_column(measure, name, true.ravel(), scores.ravel(), every, level=4)
     if average == "samples":
-        ones, share = np.ones(true.shape[1]), weight
-        each = np.array(
-            [of_column(measure, name, t, s, ones) for t, s in zip(true, scores, strict=True)]
-        )
+        share, weight, true, scores = weight, np.ones(true.shape[1]), true.T, scores.T
     else:
         share = weight @ true if average == "weighted" else np.ones(true.shape[1])
-        columns = zip(true.T, scores.T, strict=True)
-        each = np.array([of_column(measure, name, t, s, weight) for t, s in columns])
+    each = np.empty(true.shape[1])
+    for k in range(len(each)):
+        each[k] = of_column(measure, name, true[:, k], scores[:, k], weight, level=4)
     return combined(each, share, average)
 
 
@@ -282,6 +280,7 @@ def of_column(
     positive: Array,
     scores: Array,
     weight: Array,
+    level: int = 3,
 ) -> float:
     """The measure of one ranking, with a warning where a side of it is empty."""
     value = measure(*Steps.of(scores).sums(positive, weight))
@@ -290,7 +289,7 @@ def of_column(
         warnings.warn(
             f"{name} is undefined and {value}: y_true has no positive or no negative sample",
             UndefinedMetricWarning,
-            stacklevel=4,
+            stacklevel=level,
         )
     return value
 
