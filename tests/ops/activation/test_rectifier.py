@@ -89,10 +89,12 @@ def test_celu_divides_by_alpha():
 # -- learned slopes -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [(7,), (4, 3), (4, 3, 5), (2, 3, 4, 2), (2, 3, 2, 2, 3), (0, 3)])
+@pytest.mark.parametrize(
+    "shape", [(), (7,), (4, 3), (4, 3, 5), (2, 3, 4, 2), (2, 3, 2, 2, 3), (0, 3)]
+)
 @pytest.mark.parametrize("slopes", [(), (1,), (3,)])
 def test_prelu_as_in_torch(torch, shape, slopes):
-    if len(shape) == 1 and slopes == (3,):
+    if len(shape) <= 1 and slopes == (3,):
         return
     rng = np.random.default_rng(0)
     x, w, u = rng.standard_normal(shape), rng.standard_normal(slopes), rng.standard_normal(shape)

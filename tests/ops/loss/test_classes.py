@@ -315,6 +315,28 @@ def test_not_a_number_shows():
     assert np.isnan(ops.nll_loss(np.log(p), LABELS))
 
 
+@pytest.mark.parametrize("f", [ops.cross_entropy, ops.nll_loss, ops.focal_loss])
+def test_a_mean_of_nothing_has_no_slope(torch, f):
+    """The loss is NaN, as torch's, and the weights stay what they are."""
+    x = cr.tensor(LOGITS, requires_grad=True)
+    labels = np.full(len(LOGITS), -100)
+    with np.errstate(invalid="ignore"):
+        loss = f(x, labels)
+        loss.backward()
+    assert np.isnan(loss.item())
+    np.testing.assert_array_equal(x.grad.numpy(), np.zeros_like(LOGITS))
+    if f is ops.cross_entropy:
+        u = torch.tensor(LOGITS, requires_grad=True)
+        torch.nn.functional.cross_entropy(u, torch.tensor(labels)).backward()
+        np.testing.assert_array_equal(u.grad.numpy(), x.grad.numpy())
+
+
+def test_probabilities_have_no_index_to_ignore():
+    for f, x in ((ops.cross_entropy, LOGITS), (ops.categorical_cross_entropy, SOFT)):
+        with pytest.raises(ValueError, match=r"ignore_index 1 is for class indices; .*weight, 0"):
+            f(x, SOFT, ignore_index=1)
+
+
 def test_wrong_options_and_shapes():
     for f in (ops.cross_entropy, ops.categorical_cross_entropy):
         with pytest.raises(ValueError, match=r"label_smoothing must be between 0 and 1, got 1.5"):

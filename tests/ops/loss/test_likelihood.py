@@ -23,10 +23,10 @@ def test_poisson_equals_torch(torch, mode, full, log_input):
 
 @pytest.mark.parametrize("mode", REDUCTIONS)
 @pytest.mark.parametrize("full", [False, True])
-@pytest.mark.parametrize("shape", ["same", "column", "row"])
+@pytest.mark.parametrize("shape", ["same", "column", "row", "output"])
 def test_gaussian_equals_torch(torch, mode, full, shape):
-    var = {"same": P, "column": P[:, :1], "row": P[:, 0]}[shape].copy()
-    var[0] = 0.0  # held at eps, with a gradient as in torch
+    var = {"same": P, "column": P[:, :1], "row": P[:, 0], "output": P[:1]}[shape].copy()
+    var.flat[0] = 0.0  # held at eps, with a gradient as in torch
     more = {"full": full, "reduction": mode, "eps": 1e-2}
     f = torch.nn.functional.gaussian_nll_loss
     agree(three(ops.gaussian_nll_loss, A, B, var, **more), three_torch(torch, f, A, B, var, **more))

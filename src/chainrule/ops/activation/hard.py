@@ -16,7 +16,7 @@ def hardtanh(xp: Any, x: Any, min_val: float = -1.0, max_val: float = 1.0) -> An
     The derivative is 1 between and 0 from the ends on, as in torch.
 
     Raises:
-        ValueError: if `min_val` is not below `max_val`.
+        ValueError: if `min_val` is above `max_val`.
 
     >>> import numpy as np
     >>> import chainrule as cr
@@ -24,9 +24,9 @@ def hardtanh(xp: Any, x: Any, min_val: float = -1.0, max_val: float = 1.0) -> An
     array([-1. ,  0.5,  1. ])
     """
     numbers = isinstance(min_val, int | float) and isinstance(max_val, int | float)
-    if numbers and not min_val < max_val:
+    if numbers and not min_val <= max_val:
         raise ValueError(
-            f"hardtanh: expected min_val < max_val, got min_val={min_val}, max_val={max_val}"
+            f"hardtanh: expected min_val <= max_val, got min_val={min_val}, max_val={max_val}"
         )
     return xp.where(x <= min_val, min_val, xp.where(x >= max_val, max_val, x))
 

@@ -117,7 +117,7 @@ def prelu(x: Any, weight: Any) -> Any:
     x, weight = same_type(x, weight, who="prelu")
     shape, slopes = x.shape, weight.shape
     if math.prod(slopes) == 1 and len(slopes) <= 1:
-        return _prelu(x, weight)
+        return _prelu(x, weight if shape or not slopes else reshape(weight, ()))
     if len(shape) < 2 or slopes != shape[1:2]:
         channels = f"({shape[1]},)" if len(shape) > 1 else "(1,)"
         raise ShapeError(

@@ -114,12 +114,14 @@ def cross_entropy(
         reduction: ``"mean"`` over the samples, ``"sum"``, ``"none"``, or ``"batchmean"``, the sum
             over the number of rows.
         label_smoothing: mix the target with the uniform distribution, 0 ≤ s ≤ 1.
-        ignore_index: targets with this index do not count.
+        ignore_index: targets with this index do not count. Where none is left the mean is NaN, and
+            its gradient 0.
         sample_weight: one weight per sample.
 
     Raises:
         DataError: for labels that are not whole or out of range, with the first bad one.
         ShapeError: if input and target do not fit.
+        ValueError: for an `ignore_index` beside probabilities, which have no index.
 
     >>> import numpy as np
     >>> round(float(cross_entropy(np.array([[2.0, 0.0]]), np.array([0]))), 4)
@@ -129,6 +131,7 @@ def cross_entropy(
     input, target = arrays(input, target)
     axis = _class_axis(input, axis)
     if target.shape == input.shape and target.dtype.kind == "f":
+        _no_index("cross_entropy", ignore_index)
         more = _soft_weights("cross_entropy", input, weight, sample_weight, axis, reduction)
         return _soft_class_loss(
             input, target, reduction=reduction, axis=axis, label_smoothing=label_smoothing, **more
@@ -251,6 +254,7 @@ def categorical_cross_entropy(
     axis = _class_axis(input, axis)
     check_probabilities(name, input, "For raw scores use cross_entropy")
     if target.shape == input.shape and target.dtype.kind == "f":
+        _no_index(name, ignore_index)
         more = _soft_weights(name, input, weight, sample_weight, axis, reduction)
         return _soft_categorical(
             input, target, reduction=reduction, axis=axis, label_smoothing=label_smoothing, **more
@@ -363,6 +367,14 @@ def _soft_weights(
     if sample_weight is not None:
         more["weight"] = row_weight(sample_weight, input, axis, reduction)
     return more
+
+
+def _no_index(name: str, ignore_index: int) -> None:
+    if ignore_index >= 0:
+        raise ValueError(
+            f"{name}: ignore_index {ignore_index} is for class indices; for targets that are "
+            "probabilities use sample_weight, 0 for rows that do not count"
+        )
 
 
 def _label_weights(

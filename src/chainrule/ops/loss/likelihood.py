@@ -233,8 +233,8 @@ def gaussian_nll_loss(
 
     Arguments:
         input, target: means and targets of one shape.
-        var: variances, 0 or more: of the same shape, without its last axis or with one entry there,
-            or one number.
+        var: variances, 0 or more: of the same shape, with one entry along an axis that shares it,
+            without the last axis, or one number.
         full: add ``½ log 2π``.
         eps: v is held at this from below; its gradient is the one there (as in torch).
         reduction, weight: as in `mse_loss`.
@@ -255,7 +255,9 @@ def gaussian_nll_loss(
     check_positive("gaussian_nll_loss", var, zero=True, what="variances")
     if len(var.shape) and var.shape == input.shape[:-1]:
         var = var.reshape(*var.shape, 1)
-    if var.shape not in ((), input.shape, (*input.shape[:-1], 1)):
+    same = len(var.shape) == len(input.shape)
+    shared = same and all(v in (1, n) for v, n in zip(var.shape, input.shape, strict=True))
+    if var.shape and not shared:
         raise ShapeError(
             f"gaussian_nll_loss: var has shape {tuple(var.shape)}; expected {tuple(input.shape)}, "
             f"{tuple(input.shape[:-1])}, or one number"

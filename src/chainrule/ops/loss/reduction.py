@@ -38,7 +38,12 @@ def reduce(xp: Any, loss: Any, reduction: str, weight: Any = None) -> Any:
         return xp.sum(loss) / loss.shape[0]
     if weight is None:
         return xp.mean(loss)
-    return xp.sum(loss * weight) / xp.sum(xp.broadcast_to(weight, loss))
+    total, count = xp.sum(loss * weight), xp.sum(xp.broadcast_to(weight, loss))
+    # a mean of nothing is NaN, as in torch, but no slope: it would end every weight in NaN
+    empty = xp.equal(count, 0.0)
+    return xp.where(
+        empty, xp.stop_gradient(total / count), total / xp.where(empty, xp.ones_like(count), count)
+    )
 
 
 def reduce_rows(xp: Any, loss: Any, axis: int, reduction: str, weight: Any = None) -> Any:
