@@ -84,6 +84,16 @@ def test_the_choice_of_parameters() -> None:
     assert R.L2(1.0)(first).item() == pytest.approx(half(first), rel=1e-6)
 
 
+def test_arrays_and_whole_numbers() -> None:
+    w = np.array([[3, 0], [0, -4]])
+    for made, expected in (
+        (R.L1(0.5), 3.5), (R.L2(0.5), 6.25), (R.SpectralNorm(0.5), 2.0),
+        (R.MaxNorm(3.5, strength=0.5), 0.25), (R.Orthogonality(0.5), 144.5), (R.MaxNorm(1.0), 0.0),
+    ):  # fmt: skip
+        for value in (made(w), made(w.astype(float)), made(cr.from_numpy(w)), made([cr.tensor(w)])):
+            assert float(np.asarray(value)) == pytest.approx(expected)
+
+
 def test_tied_weights_count_once() -> None:
     model = cr.nn.Sequential(cr.nn.Dense(3, 3), cr.nn.Dense(3, 3))
     one = R.L2(1.0)(model[0]).item()
@@ -266,9 +276,11 @@ def test_max_norm_holds_after_each_update() -> None:
     assert norms(model.state_dict()["3.weight"]).max() <= 0.01001
     np.testing.assert_array_equal(model.state_dict()["3.bias"], before["3.bias"])
     # E004-33: with the penalty alone the slope λ w/‖w‖ is in the gradient
-    penalty = R.MaxNorm(0.05, strength=1.0, project=False)
+    penalty = R.MaxNorm(0.05, strength=1.0)
     kept = model[3].weight.detach().numpy() * 100
     model[3].weight.assign(kept)
+    penalty.after_update(model[3])  # one or the other
+    np.testing.assert_array_equal(model[3].weight.detach().numpy(), kept)
     penalty(model[3]).backward()
     np.testing.assert_allclose(model[3].weight.grad.numpy(), kept / norms(kept), rtol=1e-5)
 

@@ -92,7 +92,7 @@ KINDS: dict[str, Any] = {
     "elastic net, proximal": lambda: [R.ElasticNet(0.02, 0.05, proximal=True)],
     "spectral by power, and a penalty on long rows": lambda: [
         R.SpectralNorm(0.1, method="power"),
-        R.MaxNorm(0.6, strength=0.5, project=False),
+        R.MaxNorm(0.6, strength=0.5),
     ],
     "names": lambda: ["orthogonality", "l1", "max_norm"],
 }
@@ -211,8 +211,8 @@ CHANGES: dict[str, Any] = {
     "strength": lambda r: setattr(r[0], "l2", 0.5),
     "to zero": lambda r: setattr(r[0], "l2", 0.0),
     "another form": lambda r: setattr(r[0], "half", False),
-    "a penalty begins": lambda r: setattr(r[1], "strength", 0.3),
-    "projection ends": lambda r: setattr(r[1], "project", False),
+    "a penalty instead of the projection": lambda r: setattr(r[1], "strength", 0.3),
+    "another axis": lambda r: setattr(r[1], "axis", 0),
     "bound": lambda r: setattr(r[1], "max_norm", 0.4),
     "parameters": lambda r: setattr(r[0], "parameters", "0.*"),
 }

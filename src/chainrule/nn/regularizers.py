@@ -26,6 +26,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from chainrule.array.dtypes import is_float
 from chainrule.array.errors import nearest
 from chainrule.autograd.context import no_grad, state
 from chainrule.autograd.tape import Variable as Recorded
@@ -67,7 +68,8 @@ class Regularizer:
         self._operands: dict[tuple[str, Any], Any] = {}
 
     def __call__(self, model: Any) -> Any:
-        """The penalty of a model, a tensor of no axes; also of a parameter, or of several.
+        """The penalty of a model, a tensor of no axes; also of a parameter, or of several. Of an
+        array it is a number.
 
         Raises:
             ValueError: if the model has none of the parameters chosen; names the nearest.
@@ -112,6 +114,8 @@ class Regularizer:
         """The names and parameters that it takes from a model."""
         if isinstance(model, Recorded):
             return [("", model)]
+        if isinstance(model, np.ndarray):
+            return [("", model if is_float(model.dtype) else model.astype(np.float64))]
         if not isinstance(model, Module):
             return [(str(k), w) for k, w in enumerate(model)]
         named = list(model.named_parameters())
@@ -140,6 +144,8 @@ class Regularizer:
 
     def operand(self, name: str, dtype: Any) -> Any:
         """A number of this regularizer as an array without axes, live in a captured step."""
+        if not is_float(dtype):  # a tensor of whole numbers
+            dtype = np.float32
         key = (name, np.dtype(dtype))
         if key not in self._operands:
             self._operands[key] = np.array(getattr(self, name), key[1])
@@ -415,13 +421,13 @@ class Orthogonality(Regularizer):
 class MaxNorm(Regularizer):
     """After each update, ``w_i ← w_i / max(1, ‖w_i‖ / c)``: no unit's incoming weights are longer.
 
-    Ledger R-08. The penalty of note 004, ``λ Σ_i max(0, ‖w_i‖ - c)`` (ledger R-07), is there too,
-    with its slope ``λ w_i / ‖w_i‖``, which the note's own update leaves out (erratum E004-33).
+    Ledger R-08. With a strength it is the penalty of note 004 instead, ``λ Σ_i max(0, ‖w_i‖ - c)``
+    (ledger R-07), with its slope ``λ w_i / ‖w_i‖``, which the note's own update leaves out: one or
+    the other (erratum E004-33).
 
     Arguments:
         max_norm: c; 2 as in Keras. Srivastava et al. use 3 to 4.
-        strength: λ of the penalty; at 0, the default, there is none.
-        project: False leaves the weights as the update made them, for the penalty alone.
+        strength: λ of the penalty; at 0, the default, the weights are projected.
         axis: along which a vector lies; all but the first by default, so that a row of ``(out,
             in)``, and the whole kernel of an output channel, is one (erratum E004-55). Keras lays a
             weight out as ``(in, out)``, and its ``axis=0`` is this.
@@ -433,7 +439,7 @@ class MaxNorm(Regularizer):
 
     >>> import chainrule as cr
     >>> w = cr.nn.Parameter([[3.0, 4.0], [0.5, 0.0]])
-    >>> cr.regularizers.MaxNorm(2.5).after_update(w)
+    >>> cr.regularizers.MaxNorm(2.5).project(w)
     >>> w
     parameter([[1.5, 2. ],
                [0.5, 0. ]])
@@ -445,13 +451,11 @@ class MaxNorm(Regularizer):
         self,
         max_norm: float = 2.0,
         strength: float = 0.0,
-        project: bool = True,
         axis: Any = None,
         parameters: Any = None,
     ) -> None:
         super().__init__(parameters)
-        self.max_norm, self.strength = max_norm, strength
-        self.project, self.axis = bool(project), axis
+        self.max_norm, self.strength, self.axis = max_norm, strength, axis
 
     def penalty(self, w: Any) -> Any:
         if not self.strength:
@@ -459,12 +463,15 @@ class MaxNorm(Regularizer):
         excess = regularization.max_norm_penalty(w, self.operand("max_norm", w.dtype), self.axis)
         return self.operand("strength", w.dtype) * excess
 
-    def after_update(self, model: Any, lr: float | Callable[[Any], float] | None = None) -> None:
-        if not self.project:
-            return
+    def project(self, model: Any) -> None:
+        """Shorten what is too long, in a model, a parameter or several."""
         for _, p in self.chosen(model):
             bound = self.operand("max_norm", p.dtype)
             _change(p, regularization.max_norm_projection, bound, self.axis)
+
+    def after_update(self, model: Any, lr: float | Callable[[Any], float] | None = None) -> None:
+        if not self.strength:
+            self.project(model)
 
 
 def _change(p: Any, by: Callable[..., Any], *arguments: Any) -> None:
