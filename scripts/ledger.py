@@ -43,8 +43,8 @@ Five sets of lecture notes on neural networks, here called note 000 to note 004,
 library set out to implement, whole. Every formula, convention and piece of advice in them is a row:
 an **object** of the library with the tests that prove it, a **convention** told in
 [the notation](notation.md), **advice** given in [words](advice.md), or still **open**. A test fails
-when a row loses its home. `cr` is `import chainrule as cr`; tests stand in `tests/`. What a note
-has wrong is told in [the errata](errata.md), and measured by tests of its own.
+when a row loses its home. What a note has wrong is told in [the errata](errata.md), and measured by
+tests of its own.
 """
 
 Row = dict[str, Any]
@@ -180,13 +180,9 @@ def errata() -> dict[str, list[str]]:
     return found
 
 
-def short(path: str) -> str:
-    return path.replace("chainrule.", "cr.", 1)
-
-
 def home(row: Row) -> str:
     """What a row is in the library, as a table shows it."""
-    parts = [f"`{short(path)}`" for path in as_list(row.get("object"))]
+    parts = [f"`{path}`" for path in as_list(row.get("object"))]
     for key, page in PAGES.items():
         if key in row:
             parts.append(f"[{page.stem}]({page.name}#{row[key]})")
@@ -221,7 +217,7 @@ def page(groups: dict[str, Any], rows: dict[str, Row]) -> str:
         lines.append("|---|---|---|---|---|---|")
         for name in expected({group: g}):
             row = rows[name]
-            tests = "<br>".join(f"`{test}`" for test in as_list(row.get("tests")))
+            tests = "<br>".join(f"`tests/{test}`" for test in as_list(row.get("tests")))
             slips = " ".join(f"[{id}](errata.md#{id.lower()})" for id in errata().get(name, ()))
             cells = [name, row["what"], kind(row), home(row), tests, slips]
             lines.append(f"| {' | '.join(cells)} |")
