@@ -245,6 +245,13 @@ def test_other_losses_are_left_alone(loss: Any) -> None:
     assert not isinstance(cr.Trainer(model, loss=loss, metrics=[]).loss, Paired)
 
 
+@pytest.mark.parametrize("name", ["logistic", "sigmoid"])
+def test_the_logistic_function_is_the_sigmoid_where_it_is_plain(name: str) -> None:
+    model = nn.Dense(4, 1, activation=name)
+    assert isinstance(pair(model, losses.get("bce")), Paired)
+    assert isinstance(pair(nn.Sequential(model, nn.Logistic()), losses.get("bce")), Paired)
+
+
 def test_heads() -> None:
     assert head_of(nn.Dense(2, 1)) is None
     assert head_of(nn.Sequential()) is None

@@ -61,7 +61,10 @@ class Head(NamedTuple):
 
     @property
     def name(self) -> str:
-        return self.formula.name
+        """The formula's name; the logistic function as it is by default is the sigmoid."""
+        f = self.formula
+        plain = all(self.options.get(k, v) == v for k, v in f.defaults.items())
+        return "sigmoid" if f.name == "logistic" and plain else f.name
 
     def __str__(self) -> str:
         kind = f"{type(self.layer).__name__}({self.layer.extra_repr()})"
@@ -277,9 +280,8 @@ binary_cross_entropy_with_logits (ledger P-04)
     if isinstance(loss, Paired):
         loss = loss.declared
     head = head_of(model)
-    plain = head is None or _is_default(head)
     fused, fits = _PAIRS.get(head.name, {}).get(loss.name, ("", True)) if head else ("", True)
-    if not fused or not plain or dict(loss.options).get("log_target"):
+    if not fused or dict(loss.options).get("log_target"):
         if loss.name in _OF_PROBABILITIES:
             _warn_unpaired(model, head, loss)
         return loss
@@ -294,11 +296,6 @@ binary_cross_entropy_with_logits (ledger P-04)
 
 def _kl_of_scores(output: Any, target: Any, weight: Any) -> Any:
     return get("kl_div").mean(ops.log_softmax(output, axis=1), target, weight)
-
-
-def _is_default(head: Head) -> bool:
-    """Whether the head is the one its name says, with no option but an axis."""
-    return head.options.keys() <= {"axis"}
 
 
 def _warn_twice(head: Head, loss: Loss) -> None:
