@@ -1,8 +1,8 @@
 """Optimizers, learning-rate schedules and gradient clipping, with PyTorch's meanings.
 
 An optimizer is an update equation per entry (a text in `xp`); everything around it, groups, weight
-decay, gathering into one vector, state, is the same for all. Schedules are in
-`chainrule.optim.lr_scheduler`.
+decay, gathering into one vector, state, is the same for all. `LBFGS` alone looks at all entries
+together, and evaluates the loss itself. Schedules are in `chainrule.optim.lr_scheduler`.
 
 >>> import chainrule as cr
 >>> w = cr.nn.Parameter([2.0])
