@@ -24,8 +24,7 @@ OPTIONS: list[dict[str, Any]] = [
 
 COMBINATIONS: list[dict[str, Any]] = [
     {"weight_decay": decay, "decoupled_weight_decay": decoupled, "maximize": up, "amsgrad": most}
-    for decay in (0.0, 0.1)
-    for decoupled in (False, True)
+    for decay, decoupled in ((0.0, False), (0.1, False), (0.1, True))
     for up in (False, True)
     for most in (False, True)
 ]
