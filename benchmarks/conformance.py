@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import sys
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -147,7 +148,13 @@ def page(tables: list[Table]) -> str:
             parts.append(grid(["not applicable, because", "cases"], reasons))
     failures = [f"- `{r.name}`: {f}" for t in tables for r in t.rows for f in r.failures]
     parts += ["## Failures", "\n".join(failures) or "None."]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(map(wrapped, parts)) + "\n"
+
+
+def wrapped(text: str) -> str:
+    """Prose in lines of 100 characters; code, tables and lists as they are."""
+    whole = text.startswith(("|", "#", "-", "`", "<"))
+    return text if whole else textwrap.fill(text, 100, break_long_words=False)
 
 
 def escaped(text: str) -> str:
@@ -160,22 +167,29 @@ def main() -> int:
     )
     parser.add_argument("--table", choices=TABLES, action="append", help="one table (or several)")
     parser.add_argument(
-        "--only", metavar="NAME", help="functions with this in their name, or a pattern"
+        "--only",
+        metavar="NAME",
+        action="append",
+        help="those with this in their name, or a pattern (or several)",
     )
+
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the page")
     options = parser.parse_args()
     if options.write and (options.table or options.only):
         parser.error("--write takes all tables, without --table and --only")
 
     def only(name: str) -> bool:
-        wanted = options.only
-        return wanted is None or wanted in name or fnmatch.fnmatch(name, wanted)
+        return not options.only or any(
+            wanted in name or fnmatch.fnmatch(name, wanted) for wanted in options.only
+        )
 
     start = time.perf_counter()
     tables: list[Table] = []
     for name in options.table or TABLES:
         tables += TABLES[name](only, show)
     tables = [t for t in tables if t.rows]
+    if not tables:
+        parser.error(f"there is nothing called {' or '.join(options.only)}")
     print()
     for line in totals(tables):
         print(f"{line[0].strip('*'):40} {line[1].strip('*'):>6} pass {line[2].strip('*'):>5} fail "

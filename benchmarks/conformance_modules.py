@@ -1,8 +1,8 @@
 """PyTorch's table of modules: the same module here, with the same arguments and state dict.
 
 In training and in evaluation mode, in float64 the output, the gradient by the inputs and by every
-parameter, and their derivatives; in float32 the output. A loss, which is a module to PyTorch, is a
-function here, and is called with what its module was made with.
+parameter, and their derivatives; in float32 the output. What is refused of losses is what their
+functions refuse.
 """
 
 from __future__ import annotations
@@ -34,43 +34,40 @@ LOSSES = {
 }  # fmt: skip
 
 
-def counterpart(name: str) -> str | None:
-    """What stands here for a class of `torch.nn`."""
-    if name in LOSSES:
-        case = CASES.get(f"nn.functional.{LOSSES[name]}")
-        return f"ops.{LOSSES[name]}" if case is not None and case.present else None
-    return f"nn.{name}" if hasattr(cr.nn, name) else None
-
-
-def construct(name: str, args: Any, kwargs: dict[str, Any]) -> Callable[..., Any]:
+def construct(name: str, args: Any, kwargs: dict[str, Any]) -> Any:
     args = ct.to_ours(tuple(args))
     kwargs = ct.to_ours({k: v for k, v in kwargs.items() if k not in ("device", "dtype")})
-    if name in LOSSES:
-        case = CASES[f"nn.functional.{LOSSES[name]}"]
-        return lambda *x: case.call(*x, *args, **kwargs)
     if name == "Softplus" and len(args) > 1:
         raise NotApplicable(THRESHOLD)
-    return getattr(cr.nn, name)(*args, **renamed(kwargs, {}))  # type: ignore[no-any-return]
+    return getattr(cr.nn, name)(*args, **renamed(kwargs, {}))
+
+
+def refuse(name: str, made: Any, called: Any) -> None:
+    """Raise NotApplicable where the function of a loss does."""
+    case = CASES.get(f"nn.functional.{LOSSES.get(name)}")
+    if case is not None and case.present:
+        args, kwargs = ct.to_ours((tuple(called.args), dict(called.kwargs)))
+        options = {k: v for k, v in made.kwargs.items() if k not in ("device", "dtype")}
+        case.call(*args, *ct.to_ours(tuple(made.args)), **kwargs, **ct.to_ours(options))
 
 
 def one_input(name: str, info: Any, given: Any, dtype: torch.dtype, training: bool) -> str | None:
     made, called = given.constructor_input, given.forward_input
     theirs = info.module_cls(*made.args, **made.kwargs).to(dtype)
     theirs.train(training)
+    refuse(name, made, called)
     ours: Any = construct(name, made.args, made.kwargs)
-    if name not in LOSSES:
-        ours = ours.double() if dtype == torch.float64 else ours
-        ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
-        ours.train(training)
+    ours = ours.double() if dtype == torch.float64 else ours
+    ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+    ours.train(training)
     their_in = (tuple(called.args), dict(called.kwargs))
     ours_in = ct.to_ours(their_in)
     their = [t for t in ct.leaves(their_in, torch.Tensor) if t.requires_grad]
     own = [t for t in ct.leaves(ours_in, cr.Tensor) if t.requires_grad]
-    if name not in LOSSES:
-        mine = dict(ours.named_parameters())
-        for key, p in theirs.named_parameters():
-            their.append(p)
-            own.append(mine[key])
+    mine = dict(ours.named_parameters())
+    for key, p in theirs.named_parameters():
+        their.append(p)
+        own.append(mine[key])
     y = ours(*ours_in[0], *ours_in[1].values())
     z = theirs(*their_in[0], **their_in[1])
     exact = dtype == torch.float64
@@ -89,7 +86,7 @@ def must_raise(name: str, error: Any) -> str | None:
         if called is not None:
             args, kwargs = ct.to_ours((tuple(called.args), dict(called.kwargs)))
             ours(*args, *kwargs.values())
-        elif name in LOSSES:  # a function has no construction that could refuse an argument
+        elif name in LOSSES:  # at the latest
             ours(np.ones((2, 3)), np.ones((2, 3)))
     except NotApplicable:
         raise
@@ -104,10 +101,9 @@ def rows(only: Callable[[str], bool] = lambda name: True) -> Iterator[Row]:
 
     for info in module_db:
         name = info.name.removeprefix("nn.")
-        ours = counterpart(name)
-        if ours is None or not only(info.name):
+        if not hasattr(cr.nn, name) or not only(info.name):
             continue
-        row = Row(f"torch.{info.name}", ours)
+        row = Row(f"torch.{info.name}", info.name)
         for dtype, label in ((torch.float64, "float64"), (torch.float32, "float32")):
             for training in (True, False):
                 torch.manual_seed(0)

@@ -29,12 +29,10 @@ LABELS = "labels other than -1 and 1: chainrule refuses them"
 ONE_LABEL = "one label of shape (1,) for an input without a batch axis: shapes must fit"
 INTEGER_MEAN = "the mean of integers: a float here, PyTorch refuses"
 EMPTY = "a maximum over no entries: it raises, as NumPy's"
-WEIGHTED_MEAN = "weight with reduction='mean': here Σwl / Σw, PyTorch divides by n"
 LIMIT = "the value at infinity: the limit here, NaN in PyTorch"
 POLE = "infinity and the poles of digamma: the limit here, NaN or a large number in PyTorch"
 NAN = "NaN: NaN here, 0 in PyTorch"
 NO_CHANNELS = "dropout of channels where they are not certain: chainrule asks for the axes"
-ROW_WEIGHT = "a one-dimensional weight: here it is per row, PyTorch's is per column"
 CORNER = "gather from a corner of the input: take_along_axis needs one index per place"
 
 
@@ -653,30 +651,17 @@ def similarity(a: Any, b: Any, dim: int = 1, eps: float = 1e-8) -> Any:
 add("nn.functional.cosine_similarity", "cosine_similarity", similarity)
 
 
-def weighted(name: str) -> Callable[..., Any]:
-    def call(
-        input: Any, target: Any, weight: Any = None, reduction: str = "mean", **more: Any
-    ) -> Any:
-        if weight is not None and reduction == "mean":
-            raise NotApplicable(WEIGHTED_MEAN)
-        if weight is not None and len(shape(weight)) == 1 and len(shape(input)) > 1:
-            raise NotApplicable(ROW_WEIGHT)
-        return loss(name)(input, target, weight=weight, reduction=reduction, **more)
-
-    return call
-
-
 # PyTorch adds 1e-12 to a denominator of its second derivative
 add(
     "nn.functional.binary_cross_entropy",
     "binary_cross_entropy",
-    weighted("binary_cross_entropy"),
+    loss("binary_cross_entropy"),
     rounded=(1e-8, 1e-8),
 )
 add(
     "nn.functional.binary_cross_entropy_with_logits",
     "binary_cross_entropy_with_logits",
-    weighted("binary_cross_entropy_with_logits"),
+    loss("binary_cross_entropy_with_logits"),
 )
 
 

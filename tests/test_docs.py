@@ -158,6 +158,11 @@ _OF_TORCH: dict[str, Callable[[Any], bool]] = {
     "shapes that broadcast warn": lambda torch: _raises(
         UserWarning, lambda: torch.nn.functional.mse_loss(torch.ones(4, 1), torch.ones(4))
     ),
+    "a number has an axis to sort": lambda torch: torch.sort(torch.tensor(2.0), dim=0).values == 2,
+    "squeeze leaves a long axis": lambda torch: torch.ones(1, 3).squeeze(1).shape == (1, 3),
+    "any number is a label": lambda torch: (
+        torch.nn.functional.soft_margin_loss(torch.ones(1), torch.tensor([0.5])) > 0
+    ),
 }
 
 

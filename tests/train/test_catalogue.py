@@ -34,8 +34,9 @@ def test_it_is_the_same_each_time(texts: dict[str, str]) -> None:
 
 def test_no_size_stands_in_a_text(texts: dict[str, str]) -> None:
     # a number of rows in a text would make it useless for every other batch size
-    for text in texts.values():
-        assert " / 6.0" not in text
+    for name, text in texts.items():
+        own = "hardsigmoid" in name or "hardswish" in name  # (x + 3) / 6
+        assert own or " / 6.0" not in text, name
 
 
 @pytest.mark.parametrize("activation", [cr.nn.ReLU, cr.nn.GELU, cr.nn.Tanh])
