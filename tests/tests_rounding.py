@@ -297,6 +297,7 @@ _EXACTLY = {
     "less_equal": operator.le,
     "logical_and": lambda a, b: a and b,
     "logical_or": lambda a, b: a or b,
+    "logical_not": operator.not_,
     "maximum": max,
     "minimum": min,
     "multiply": operator.mul,
