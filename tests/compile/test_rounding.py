@@ -338,7 +338,8 @@ def test_few_numbers_are_left_out():
                 if case.order == 0 and not {"huber", "smooth_l1", "gamma"} & {*name.split()}:
                     assert not found.crossing.any(), name
                     assert not found.beyond.any(), name
-                assert np.mean(found.beyond) < 0.1, name
+                if name in _LOSSES:
+                    assert np.mean(found.beyond) < 0.1, name
                 if name.partition(" in ")[0] in FORMULAS:
                     assert not (found.crossing | found.beyond).any(), name
 
