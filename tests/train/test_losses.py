@@ -108,6 +108,7 @@ def test_modules_bring_their_options():
     ("loss", "target"),
     [
         (cr.nn.QuantileLoss(tau=0.9), lambda x: x[:, :1]),
+        (cr.nn.QuantileLoss(tau=[0.5]), lambda x: x[:, :1]),
         ("poisson", lambda x: np.floor(np.abs(3 * x[:, :1]))),
         ("gamma", lambda x: np.abs(x[:, :1]) + 0.1),
         (cr.nn.TweedieLoss(power=1.3), lambda x: np.maximum(x[:, :1], 0)),

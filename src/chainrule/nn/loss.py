@@ -179,8 +179,8 @@ class QuantileLoss(Loss):
 
     function = "quantile_loss"
 
-    def __init__(self, tau: float = 0.5, reduction: str = "mean") -> None:
-        super().__init__(reduction, tau=tau)
+    def __init__(self, tau: Any = 0.5, reduction: str = "mean") -> None:
+        super().__init__(reduction, tau=tuple(tau) if hasattr(tau, "__len__") else tau)
 
 
 class PoissonNLLLoss(Loss):

@@ -7,6 +7,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import ops
+from chainrule.array.errors import ShapeError
 from tests_losses import agree, three, three_torch
 
 RNG = np.random.default_rng(0)
@@ -84,6 +85,23 @@ def test_quantile_loss_is_scikit_learns_and_least_at_the_quantile():
     assert abs(grid[np.argmin(costs)] - np.quantile(y, 0.9)) < 0.02
     slope = cr.grad(lambda x: ops.quantile_loss(x, np.zeros(1), tau=0.9))(np.zeros(1))
     np.testing.assert_allclose(slope.numpy(), [0.5 - 0.9])
+
+
+def test_several_quantiles_at_once():
+    taus = np.array([0.1, 0.5, 0.9])
+    each = ops.quantile_loss(A, B, tau=taus, reduction="none")
+    for k, tau in enumerate(taus):
+        np.testing.assert_array_equal(
+            each[:, k], ops.quantile_loss(A[:, k], B[:, k], tau=tau, reduction="none")
+        )
+    assert ops.quantile_loss(A.astype(np.float32), B.astype(np.float32), tau=taus).dtype == "f4"
+    cr.check_gradients(lambda x, y: ops.quantile_loss(x, y, tau=taus), A, B)
+    layer = cr.nn.QuantileLoss(tau=taus)
+    np.testing.assert_array_equal(layer(A, B), each.mean())
+    with pytest.raises(ShapeError, match=r"tau has 2 entries, but the input of shape \(4, 3\)"):
+        ops.quantile_loss(A, B, tau=[0.1, 0.9])
+    with pytest.raises(ValueError, match=r"between 0 and 1, got \[0.1, 1.0, 0.5\]"):
+        ops.quantile_loss(A, B, tau=[0.1, 1.0, 0.5])
 
 
 def test_log_cosh_keeps_its_digits_at_both_ends():

@@ -9,8 +9,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
+from chainrule.array.errors import ShapeError
 from chainrule.ops.formula import Formula, formula
-from chainrule.ops.loss.reduction import pointwise, reduce
+from chainrule.ops.loss.reduction import arrays, pointwise, reduce
 
 __all__ = [
     "half_squared_error", "huber_loss", "l1_loss", "log_cosh_loss", "mse_loss", "quantile_loss",
@@ -170,7 +173,7 @@ def _quantile(
 
 
 def quantile_loss(
-    input: Any, target: Any, reduction: str = "mean", tau: float = 0.5, weight: Any = None
+    input: Any, target: Any, reduction: str = "mean", tau: Any = 0.5, weight: Any = None
 ) -> Any:
     """The pinball loss: ``τ (y - ŷ)`` where y is above ŷ, else ``(1 - τ) (ŷ - y)``.
 
@@ -178,15 +181,25 @@ def quantile_loss(
     ``tau=0.5`` it is half of `l1_loss`. Koenker & Bassett 1978; scikit-learn's `mean_pinball_loss`.
 
     The derivative at equality is the middle of both sides, ``½ - τ``. Arguments and errors as in
-    `mse_loss`; `tau` lies between 0 and 1.
+    `mse_loss`; `tau` lies between 0 and 1. Several, ``(K,)``, are for an output of K quantiles on
+    the last axis, with the target repeated along it.
 
     >>> import numpy as np
     >>> float(quantile_loss(np.array([0.0, 0.0]), np.array([2.0, -2.0]), tau=0.75))
     1.0
     """
-    if not 0 < tau < 1:
+    taus = np.asarray(tau, np.float64)
+    if taus.ndim > 1 or not ((taus > 0) & (taus < 1)).all():
         raise ValueError(f"quantile_loss: tau must lie between 0 and 1, got {tau}")
-    return pointwise("quantile_loss", _quantile, input, target, weight, reduction, tau=float(tau))
+    (input,) = arrays(input)
+    if taus.ndim and taus.shape != input.shape[-1:]:
+        raise ShapeError(
+            f"quantile_loss: tau has {taus.size} entries, but the input of shape "
+            f"{tuple(input.shape)} has {input.shape[-1] if input.shape else 'no'} on its last axis"
+        )
+    real = input.dtype if input.dtype.kind == "f" else np.float32
+    more: Any = taus.astype(real) if taus.ndim else float(taus)
+    return pointwise("quantile_loss", _quantile, input, target, weight, reduction, tau=more)
 
 
 @formula
