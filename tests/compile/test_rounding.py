@@ -64,6 +64,8 @@ ROWS = {
 #: Those tested on long rows too, and those whose second derivatives are.
 LONG = ("softmax", "log_softmax", "sum", "logsumexp", "class_loss")
 SECOND = (*LONG, "mse", "std")
+#: Losses that branch at a distance, or have an exponential of the input.
+UNBOUNDED = ("huber", "smooth_l1", "gamma", "poisson", "tweedie")
 _SHAPES = ("sum_to", "broadcast_like", "squeeze", "expand_dims")
 
 
@@ -335,7 +337,7 @@ def test_few_numbers_are_left_out():
     for name in NAMES:
         for case in cases(name):
             for found in case.findings:
-                if case.order == 0 and not {"huber", "smooth_l1", "gamma"} & {*name.split()}:
+                if case.order == 0 and name.partition(" ")[0] not in UNBOUNDED:
                     assert not found.crossing.any(), name
                     assert not found.beyond.any(), name
                 if name in _LOSSES:
