@@ -121,6 +121,25 @@ def test_resume_with_averages_and_regularizers(tmp_path: Any, every_steps: int, 
         other.fit(blobs(), resume=True, **kw)
 
 
+def test_a_checkpoint_that_a_callback_writes_while_the_averages_are_measured(tmp_path: Any) -> None:
+    class Save(cr.callbacks.Callback):
+        def on_epoch_end(self, trainer: Any, epoch: int, logs: Any) -> None:
+            before = trainer.model.state_dict()
+            trainer.save_checkpoint(tmp_path / f"{epoch}.ckpt")
+            np.testing.assert_array_equal(
+                trainer.model.state_dict()["0.weight"], before["0.weight"]
+            )
+
+    def averaging() -> Any:
+        return cr.Trainer(net(), callbacks=[Save(), cr.callbacks.EMA(0.9)], metrics=[], seed=7)
+
+    whole = averaging()
+    whole.fit(blobs(), epochs=3)
+    again = averaging()
+    again.fit(blobs(), epochs=3, resume=tmp_path / "1.ckpt")
+    same(whole, again)
+
+
 @pytest.mark.parametrize("stop", [9, 17])
 def test_a_stopped_run_stops_at_the_same_epoch_when_it_was_interrupted(
     tmp_path: Any, stop: int

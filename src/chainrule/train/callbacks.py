@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from chainrule.train.trainer import Trainer
 
 __all__ = [
-    "EMA", "SWA", "BestWeights", "Callback", "Checkpoint", "EarlyStopping", "LambdaCallback",
-    "TargetReached", "TimeLimit",
+    "EMA", "SWA", "Averaging", "BestWeights", "Callback", "Checkpoint", "EarlyStopping",
+    "LambdaCallback", "TargetReached", "TimeLimit",
 ]  # fmt: skip
 
 Logs = dict[str, float]
@@ -276,8 +276,11 @@ class TargetReached(Callback):
             trainer.stop = "target reached"
 
 
-class _Averaging(Callback):
-    """Averages of the weights: measured, kept by others as the best, and left at the end."""
+class Averaging(Callback):
+    """Averages of the weights: measured, kept by others as the best, and left at the end.
+
+    The base of `EMA` and `SWA`.
+    """
 
     turn = -1  # the others see the averages, and may put others in their place
 
@@ -316,7 +319,7 @@ class _Averaging(Callback):
         self._loaded = {"updates": values["updates"], "averages": arrays} if arrays else None
 
 
-class EMA(_Averaging):
+class EMA(Averaging):
     """An exponential moving average of the weights, which is measured and left at the end.
 
     After each update ``a ← decay · a + (1 - decay) · w``. Validation, `BestWeights` and
@@ -354,7 +357,7 @@ class EMA(_Averaging):
             self.average.update()
 
 
-class SWA(_Averaging):
+class SWA(Averaging):
     """The mean of the weights after each epoch from some epoch on, otherwise as `EMA`.
 
     It is meant for the last part of a training, at a learning rate that stays high.

@@ -9,7 +9,7 @@ from chainrule.array.errors import FileFormatError
 from chainrule.nn.regularizers import Regularizer
 from chainrule.serialize.container import read_container, write_container
 from chainrule.serialize.model import architecture_of
-from chainrule.train.callbacks import Callback
+from chainrule.train.callbacks import Averaging, Callback
 
 if TYPE_CHECKING:
     from chainrule.train.trainer import Trainer
@@ -18,7 +18,23 @@ __all__ = ["read", "write"]
 
 
 def write(trainer: Trainer, path: str | os.PathLike[str]) -> None:
-    """Write the state of `trainer`; see `Trainer.save_checkpoint`."""
+    """Write the state of `trainer`; see `Trainer.save_checkpoint`.
+
+    The weights are those that training goes on with, also where the model holds averages of them
+    at the moment.
+    """
+    averages = [c.average for c in trainer.callbacks if isinstance(c, Averaging) and c.average]
+    applied = [a for a in averages if a.applied]
+    for a in applied:
+        a.restore()
+    try:
+        _write(trainer, path)
+    finally:
+        for a in applied:
+            a.apply()
+
+
+def _write(trainer: Trainer, path: str | os.PathLike[str]) -> None:
     running = trainer._running
     arrays: dict[str, Any] = {f"model.{k}": v for k, v in trainer.model.state_dict().items()}
     optimizer = trainer.optimizer.state_dict()
