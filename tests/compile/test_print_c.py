@@ -8,6 +8,7 @@ import random
 import numpy as np
 import pytest
 
+from chainrule.array.errors import ShapeError
 from chainrule.compile.derivative import derive
 from chainrule.compile.kernel import Kernel
 from chainrule.compile.layout import Layouts
@@ -484,23 +485,29 @@ def test_labels(build, kind):
 @needs_compiler
 @pytest.mark.parametrize("shape", [(0, 5), (4, 0), (0, 0), (1, 1), (1, 5), (5, 1), (0,), (6,)])
 def test_small_and_empty_spaces(build, shape):
-    def text(xp, x):
-        return (
-            2.0 * x, xp.sum(x), xp.sum(x, axis=-1, keepdims=True), xp.max(x),
-            xp.max(x, axis=-1, keepdims=True),
-        )  # fmt: skip
+    def sums(xp, x):
+        return 2.0 * x, xp.sum(x), xp.sum(x, axis=-1, keepdims=True)
 
-    program = trace(text, ["x"])
+    def largest(xp, x):
+        return xp.max(x), xp.max(x, axis=-1, keepdims=True)
+
     x = np.arange(1, math.prod(shape) + 1, dtype="f").reshape(shape)
     row = np.full((*shape[:-1], 1), 7, "f")
-    results = [np.empty_like(x), np.array(7, "f"), row.copy(), np.array(7, "f"), row.copy()]
-    build(printed(program, [x]))[0](*space(program, [x]), x, *results)
-    twice, total, sums, top, tops = results
+    program = trace(sums, ["x"])
+    twice, total, rows = np.empty_like(x), np.array(7, "f"), row.copy()
+    build(printed(program, [x]))[0](*space(program, [x]), x, twice, total, rows)
     np.testing.assert_array_equal(twice, 2 * x)
     assert total == x.sum()
-    np.testing.assert_array_equal(sums, x.sum(-1, keepdims=True))
-    assert top == (x.max() if x.size else -np.inf)
-    np.testing.assert_array_equal(tops, x.max(-1, keepdims=True, initial=-np.inf))
+    np.testing.assert_array_equal(rows, x.sum(-1, keepdims=True))
+    program = trace(largest, ["x"])
+    if x.size:
+        top, tops = np.array(7, "f"), row.copy()
+        build(printed(program, [x]))[0](*space(program, [x]), x, top, tops)
+        assert top == x.max()
+        np.testing.assert_array_equal(tops, x.max(-1, keepdims=True))
+    else:
+        with pytest.raises(ShapeError, match="there is no largest entry"):
+            printed(program, [x])
     if len(shape) == 2:
         program = trace(lambda xp, x: xp.sum(x, axis=0), ["x"])
         (sums,), _ = run(build, program, [x])
