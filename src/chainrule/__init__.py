@@ -53,8 +53,10 @@ _MODULES: dict[str, str] = {
     "data": "chainrule.data",
     "diagnose": "chainrule.diagnose",
     "init": "chainrule.init",
+    "interop": "chainrule.interop",
     "metrics": "chainrule.metrics",
     "nn": "chainrule.nn",
+    "onnx": "chainrule.interop.onnx",
     "ops": "chainrule.ops",
     "optim": "chainrule.optim",
     "regularizers": "chainrule.nn.regularizers",
@@ -67,6 +69,7 @@ if TYPE_CHECKING:  # the same tables, in the form that type checkers and editors
     from chainrule import data as data
     from chainrule import diagnose as diagnose
     from chainrule import init as init
+    from chainrule import interop as interop
     from chainrule import metrics as metrics
     from chainrule import nn as nn
     from chainrule import ops as ops
@@ -94,6 +97,7 @@ if TYPE_CHECKING:  # the same tables, in the form that type checkers and editors
     from chainrule.autograd.transforms import value_and_grad as value_and_grad
     from chainrule.autograd.transforms import vjp as vjp
     from chainrule.diagnose.per_sample import per_sample_gradients as per_sample_gradients
+    from chainrule.interop import onnx as onnx
     from chainrule.nn import regularizers as regularizers
     from chainrule.nn.stateless import functional_call as functional_call
     from chainrule.ops.formula import formula as formula
