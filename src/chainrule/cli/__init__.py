@@ -1,4 +1,4 @@
-"""Floor 9: the command line, ``chainrule train | evaluate | predict | info | check | show``.
+"""Floor 9: the command line, ``chainrule train | evaluate | predict | export | info …``.
 
 Nothing here loads NumPy: the BLAS kernel is chosen first, and ``chainrule --help`` answers at once.
 """

@@ -12,7 +12,7 @@ from chainrule.cli.options import character, integer, one_of, train_options
 
 __all__ = ["UsageError", "parser"]
 
-COMMANDS = ("train", "evaluate", "predict", "info", "check", "show")
+COMMANDS = ("train", "evaluate", "predict", "export", "info", "check", "show")
 
 
 class UsageError(Exception):
@@ -87,6 +87,7 @@ def parser() -> argparse.ArgumentParser:
     _train(add("train", "train a network on a table, on arrays, or on digits that come along"))
     _evaluate(add("evaluate", "measure a trained model on data"))
     _predict(add("predict", "predict classes, probabilities or values"))
+    _export(add("export", "write a trained model, with its preparation, as an ONNX file"))
     _info(add("info", "say what is installed, how fast it runs, or what a model file holds"))
     _check(
         add("check", "prove every operation, loss and layer: value, first and second derivative")
@@ -176,6 +177,35 @@ def _predict(p: argparse.ArgumentParser) -> None:
         from chainrule.cli import predict
 
         return predict.run(arguments)
+
+    p.set_defaults(run=run)
+
+
+def _export(p: argparse.ArgumentParser) -> None:
+    p.add_argument("model", metavar="MODEL", help="a file that chainrule train wrote")
+    p.add_argument(
+        "-o", "--output", metavar="FILE", help="write here (default: MODEL's name with .onnx)"
+    )
+    p.add_argument(
+        "--check",
+        metavar="DATA",
+        help="compare the file with the model on these rows too: a table, an .npz with X, or an "
+        ".npy",
+    )
+    p.add_argument(
+        "--opset",
+        type=integer(15),
+        default=17,
+        metavar="N",
+        help="version of ONNX's operators (default 17)",
+    )
+    p.add_argument("--force", action="store_true", help="replace an existing output file")
+    p.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def run(arguments: argparse.Namespace) -> int:
+        from chainrule.cli import export
+
+        return export.run(arguments)
 
     p.set_defaults(run=run)
 
