@@ -15,7 +15,7 @@ import torch
 
 import chainrule as cr
 import conformance_torch as ct
-from conformance_ops import CASES, renamed
+from conformance_cases import CASES, renamed
 from conformance_record import NotApplicable, Row, Table
 
 CAST = "weights of another floating type: they are cast to the input's"

@@ -3,7 +3,7 @@
 A sample is an input with further arguments. In float64 the value, the gradient by every
 differentiable input and, where PyTorch has one and the sample is small, the second derivative are
 compared; in float32 the value. A wrong input of the table must raise here as well. The mapping from
-PyTorch's names and arguments to ours is in `conformance_ops.py`.
+PyTorch's names and arguments to ours is in `conformance_ops.py` and `conformance_functional.py`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ import numpy as np
 import torch
 
 import chainrule as cr
+import conformance_functional  # noqa: F401 - these two fill in the cases
+import conformance_ops  # noqa: F401
+from conformance_cases import CASES
 from conformance_record import NotApplicable, Row, Table, difference, first, words
 
 #: The tables are private to PyTorch, and change with it.
@@ -326,8 +329,6 @@ def must_raise(case: Any, info: Any, error: Any) -> str | None:
 
 def reference_rows(only: Callable[[str], bool] = lambda name: True) -> Iterator[Row]:
     """The further inputs of functions that have some: extreme values, layouts, shapes."""
-    from conformance_ops import CASES
-
     table = infos()
     from torch.testing._internal.opinfo.core import OpInfo
 
@@ -351,8 +352,6 @@ def reference_rows(only: Callable[[str], bool] = lambda name: True) -> Iterator[
 
 
 def op_rows(only: Callable[[str], bool] = lambda name: True) -> Iterator[Row]:
-    from conformance_ops import CASES
-
     table = infos()
     for name, case in CASES.items():
         if not only(name) or not case.present:
@@ -383,8 +382,6 @@ def with_labels(sample: Any, at: int) -> Any:
 
 
 def error_rows(only: Callable[[str], bool] = lambda name: True) -> Iterator[Row]:
-    from conformance_ops import CASES
-
     table = infos()
     for name, case in CASES.items():
         info = table[name]
