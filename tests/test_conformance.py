@@ -72,6 +72,13 @@ def test_a_part_of_the_tables() -> None:
     }  # fmt: skip
 
 
+def test_nothing_fails_on_the_page() -> None:
+    """``python benchmarks/conformance.py --write docs/conformance.md`` wrote it."""
+    page = (BENCHMARKS.parent / "docs" / "conformance.md").read_text("utf-8")
+    assert page.endswith("## Failures\n\nNone.\n")
+    assert f"torch {TORCH}" in page
+
+
 def test_other_versions_are_refused(record: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """``chainrule`` itself is no part of this: it works with any PyTorch."""
     torch = pytest.importorskip("torch")
