@@ -30,23 +30,26 @@ class ExportError(ValueError):
     """
 
 
-def _library(name: str) -> Any:
-    try:
-        return importlib.import_module("onnx" if name == "onnx" else "onnxruntime")
-    except ImportError as error:
-        raise MissingExtraError(
-            f'exporting to ONNX needs {name}; install it with: pip install "chainrule[onnx]"'
-        ) from error
+def _absent(name: str) -> MissingExtraError:
+    return MissingExtraError(
+        f'exporting to ONNX needs {name}; install it with: pip install "chainrule[onnx]"'
+    )
 
 
 def onnx_library() -> Any:
     """The package onnx; MissingExtraError where it is not installed."""
-    return _library("onnx")
+    try:
+        return importlib.import_module("onnx")
+    except ImportError as error:
+        raise _absent("onnx") from error
 
 
 def onnxruntime_library() -> Any:
     """The package onnxruntime; MissingExtraError where it is not installed."""
-    return _library("onnxruntime")
+    try:
+        return importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise _absent("onnxruntime") from error
 
 
 class Writer:
