@@ -29,7 +29,7 @@ def test_any_number_of_rows(tmp_path: Any) -> None:
             expected = model.eval()(x).numpy()
         model.train()
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-    assert done.rows == 7
+    assert done.rows == 1 + 1 + 5 + 300
     assert done.size == (tmp_path / "m.onnx").stat().st_size
 
 
@@ -59,7 +59,7 @@ def test_names_of_inputs_and_outputs(tmp_path: Any) -> None:
         "a: float32 (rows, 3)", "b: float32 (rows, 3)", "s: float32 (rows, 3)",
         "m: float32 (rows,)",
     ]  # fmt: skip
-    assert "largest difference over 8 rows" in str(done)
+    assert "largest difference over 308 rows" in str(done)
     with pytest.raises(ValueError, match="output_names has 1 names for 2 outputs"):
         cr.onnx.export(Two(), tmp_path / "m.onnx", (x, x), output_names=["s"])
     # an output does not take the name of an input
@@ -96,6 +96,62 @@ def test_errors_come_from_the_model_where_they_are_its_own(tmp_path: Any) -> Non
         cr.onnx.export(cr.Trainer(nn.Dense(1, 1), loss="mse"), path)
     with pytest.raises(FileNotFoundError):
         cr.onnx.export(nn.Dense(2, 2), tmp_path / "no" / "m.onnx")
+
+
+def test_what_ends_at_a_number_of_rows_is_noticed(tmp_path: Any) -> None:
+    class First(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x[:20]
+
+    with pytest.raises(
+        cr.onnx.ExportError, match=r"float32 \(300, 3\), the model gives .*\(20, 3\)"
+    ):
+        cr.onnx.export(First(), tmp_path / "m.onnx", np.ones((4, 3)))
+
+
+def test_a_model_of_one_number_of_rows_is_refused(tmp_path: Any) -> None:
+    class Four(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return cr.ops.reshape(x, (4, 3))
+
+    with pytest.raises(cr.onnx.ExportError, match=r"ran on the example, but not on 11 rows"):
+        cr.onnx.export(Four(), tmp_path / "m.onnx", np.ones((4, 3)))
+
+
+def test_a_model_that_gives_no_array_is_refused(tmp_path: Any) -> None:
+    class Nothing(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return None
+
+    with pytest.raises(cr.onnx.ExportError, match=r"gives no array"):
+        cr.onnx.export(Nothing(), tmp_path / "m.onnx", np.ones((4, 3)))
+
+
+def test_the_input_itself_may_be_an_output(tmp_path: Any) -> None:
+    done = cr.onnx.export(nn.Identity(), tmp_path / "m.onnx", np.ones((4, 3)))
+    assert [str(p) for p in done.outputs] == ["y: float32 (rows, 3)"]
+
+
+def test_a_tolerance_for_models_that_round_inside(tmp_path: Any) -> None:
+    class Steps(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return cr.ops.floor(cr.ops.sigmoid(x) * 3e7)
+
+    example = np.linspace(-3, 3, 40)[:, None]
+    with pytest.raises(cr.onnx.ExportError, match=r"larger tolerance"):
+        cr.onnx.export(Steps(), tmp_path / "m.onnx", example, tolerance=1e-12)
+    done = cr.onnx.export(Steps(), tmp_path / "m.onnx", example, tolerance=1e-6)
+    assert 0 < done.largest < 1e-6
+
+
+def test_a_table_of_a_model_in_float64(tmp_path: Any) -> None:
+    table = {"x": [1.0, 2.5, 4.0, None], "y": [1.0, 2.0, 3.0, 5.0]}
+    prepare = cr.data.TablePreprocessor(drop=["y"]).fit(table)
+    target = cr.data.Target().fit({"y": table["y"]}, "regression")
+    model = nn.Dense(prepare.width, 1).double()
+    path = tmp_path / "m.onnx"
+    done = cr.onnx.export(model, path, table, preprocessor=prepare, target=target)
+    assert done.largest < 1e-14
 
 
 def test_hooks_are_refused(tmp_path: Any) -> None:

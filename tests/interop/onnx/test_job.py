@@ -67,10 +67,10 @@ def test_examples_that_are_none(example: Any, error: type[Exception], message: s
 
 def test_random_rows_look_like_the_example() -> None:
     x = np.random.default_rng(0).normal([5.0, -300.0], [0.1, 40.0], (50, 2))
-    rows = array_job(nn.Dense(2, 2), None, x, None).tries[-1][1][0]
+    rows = array_job(nn.Dense(2, 2), None, x, None).tries[-2][1][0]
     assert rows.shape == (5, 2)
     assert (np.abs(rows - [5.0, -300.0]) < [1.0, 400.0]).all()
-    codes = array_job(nn.Embedding(9, 2), None, np.array([[3, 8]]), None).tries[-1][1][0]
+    codes = array_job(nn.Embedding(9, 2), None, np.array([[3, 8]]), None).tries[-2][1][0]
     assert codes.tolist() == [[3, 8]] * 5
 
 

@@ -145,7 +145,7 @@ def test_a_dense_layer_is_one_operator_with_torchs_names(tmp_path: Any) -> None:
     model, path = nn.Sequential(nn.Dense(3, 4), nn.ReLU(), nn.Dense(4, 2)), tmp_path / "d.onnx"
     cr.onnx.export(model, path)
     graph = onnx.load(path).graph
-    assert [n.op_type for n in graph.node] == ["Gemm", "Max", "Gemm", "Identity"]
+    assert [n.op_type for n in graph.node] == ["Gemm", "Relu", "Gemm", "Identity"]
     names = {i.name for i in graph.initializer}
     assert set(model.state_dict()) <= names
     assert graph.node[0].name == "0/Gemm"

@@ -74,6 +74,7 @@ def export(
     classes: Sequence[Any] | None = None,
     outputs: tuple[Any, Any, Sequence[int]] | None = None,
     opset: int = 17,
+    tolerance: float | None = None,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
     metadata: Mapping[str, str] | None = None,
@@ -102,6 +103,9 @@ def export(
         outputs: for a regression on arrays, ``(mean, scale, shape)``: the file gives
             ``prediction``, ``z · scale + mean`` in float64, in the shape for each row.
         opset: the version of ONNX's operators, 15 or later. 17 (2022) is read nearly everywhere.
+        tolerance: the largest difference to accept, relative to an output's largest magnitude or 1.
+            None for 1e-4 where the model computes in float32 and 1e-9 in float64. A model that
+            rounds or compares inside may need more; ``math.inf`` accepts all.
         input_names, output_names: in order; ``x``, ``x2`` … and ``y``, ``y2`` … by default.
         metadata: further texts for the file's `metadata_props`, which hold chainrule's version, the
             task, classes, names of features and a digest of the parameters.
@@ -140,7 +144,7 @@ def export(
             job = table_job(model, preprocessor, head, example)
         else:
             job = array_job(model, head, example, input_names)
-        return _written(job, writer, os.fspath(path), output_names, metadata)
+        return _written(job, writer, os.fspath(path), output_names, metadata, tolerance)
 
 
 def _head(preprocessor: Any, target: Any, decision: Any, classes: Any, outputs: Any) -> Head | None:
@@ -160,7 +164,12 @@ def _head(preprocessor: Any, target: Any, decision: Any, classes: Any, outputs: 
 
 
 def _written(
-    job: Job, w: Writer, path: str, names: Sequence[str] | None, metadata: Any
+    job: Job,
+    w: Writer,
+    path: str,
+    names: Sequence[str] | None,
+    metadata: Any,
+    tolerance: float | None,
 ) -> Exported:
     columns = columns_of(job.preprocessor) if job.preprocessor else []
     if job.preprocessor is not None:
@@ -187,6 +196,8 @@ def _written(
         names = job.head.names
     elif names is None:
         names = ["y" if k == 0 else f"y{k + 1}" for k in range(len(results))]
+    if not results:
+        raise ExportError("the model gives no array that a file could give")
     if len(names) != len(results):
         raise ValueError(f"output_names has {len(names)} names for {len(results)} outputs")
     names = [_free(n, {p.name for p in ends}) for n in names]
@@ -204,7 +215,7 @@ def _written(
         outs.append(Port(name, _shown(dtype), shape, says))
     model = w.model("chainrule", _metadata(job, state, metadata), __version__)
     content = model.SerializeToString()
-    rows, largest = _compared(job, Runner(content), names)
+    rows, largest = _compared(job, Runner(content), names, tolerance)
     with atomic_write(path) as file:
         file.write(content)
     return Exported(path, ends, outs, w.opset, len(w.nodes), len(content), rows, largest)
@@ -247,10 +258,13 @@ def _metadata(job: Job, state: Mapping[str, Any], more: Any) -> dict[str, str]:
     }
 
 
-def _compared(job: Job, run: Callable[[Any], list[Array]], names: Sequence[str]) -> Any:
+def _compared(
+    job: Job, run: Callable[[Any], list[Array]], names: Sequence[str], bound: float | None
+) -> Any:
     """How many rows were compared, and the largest difference."""
     total, largest = 0, 0.0
-    bound = 1e-4 if np.dtype(job.model.dtype).itemsize <= 4 else 1e-9
+    if bound is None:
+        bound = 1e-4 if np.dtype(job.model.dtype).itemsize <= 4 else 1e-9
     for k, (given, args) in enumerate(job.tries):
         try:
             expected = job.expected(args)

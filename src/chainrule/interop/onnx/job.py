@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chainrule import ops
 from chainrule.array.dtypes import is_float
 from chainrule.array.errors import DataError, ShapeError
 from chainrule.array.random import Stream
@@ -28,8 +29,10 @@ __all__ = ["Job", "array_job", "table_job"]
 
 Array = npt.NDArray[Any]
 
-#: Rows made up for a table, and of random input.
-_INVENTED, _RANDOM = 64, 5
+#: Rows made up for a table.
+_INVENTED = 64
+#: Random rows: a few, and many, so that what ends at some number of rows is noticed.
+_FEW, _MANY, _MOST = 5, 300, 1_000_000
 
 
 @dataclass
@@ -45,7 +48,8 @@ class Job:
 
     def forward(self, *args: Any) -> Sequence[Any]:
         """The arrays or tensors that the file is to give."""
-        out = self.model(*args)
+        dtype = self.model.dtype  # a tensor of another type would be a mistake, an array is cast
+        out = self.model(*(ops.astype(a, dtype) if is_float(a.dtype) else a for a in args))
         return _listed(out) if self.head is None else self.head.compute(out)
 
     def expected(self, args: Sequence[Array]) -> list[Array]:
@@ -84,7 +88,7 @@ def table_job(
 
 
 def array_job(model: Module, head: Head | None, example: Any, names: Sequence[str] | None) -> Job:
-    """A model of arrays: compared on the example, on its first row, and on random rows."""
+    """A model of arrays: compared on the example, its first row, and few and many random rows."""
     given = example if isinstance(example, tuple | list) else (example,)
     if example is None:
         given = (_guessed(model),)
@@ -102,7 +106,9 @@ def array_job(model: Module, head: Head | None, example: Any, names: Sequence[st
         raise ValueError(f"input_names has {len(names)} names for {len(arrays)} inputs")
     inputs = [(n, a.dtype, a.shape[1:]) for n, a in zip(names, arrays, strict=True)]
     job = Job(model, inputs, head)
-    for rows in (arrays, [a[:1] for a in arrays], [_random(a) for a in arrays]):
+    size = max(1, *(a[0].size for a in arrays))
+    random = [[_random(a, n) for a in arrays] for n in (_FEW, max(_FEW, min(_MANY, _MOST // size)))]
+    for rows in (arrays, [a[:1] for a in arrays], *random):
         job.tries.append((dict(zip(names, rows, strict=True)), rows))
     return job
 
@@ -136,12 +142,12 @@ def _guessed(model: Module) -> Array:
     )
 
 
-def _random(a: Array) -> Array:
+def _random(a: Array, rows: int) -> Array:
     """Random rows like those of the example; of integers, its own in another order."""
-    picks = np.arange(_RANDOM) * 7 % len(a)
+    picks = np.arange(rows) * 7 % len(a)
     if not is_float(a.dtype):
         return a[picks]
-    u = Stream(0).normal("export", (_RANDOM, *a.shape[1:]))
+    u = Stream(0).normal("export", (rows, *a.shape[1:]))
     if len(a) < 2:
         return u.astype(a.dtype)
     with np.errstate(all="ignore"):

@@ -190,11 +190,12 @@ def trace_pair(
         first, second = (_trace(forward, inputs, n) for n in rows)
     except CaptureError as error:
         raise ExportError(f"the model cannot be written as one program: {error}") from error
-    except (ExportError, MemoryError):
+    except ExportError:
         raise
-    except (ValueError, TypeError, IndexError, AttributeError) as error:
+    except Exception as error:  # whatever the model's own code raises where values are missing
         raise ExportError(
-            f"{line_of(error)}the model does not run on rows of the shape of the example: {error}"
+            f"{line_of(error)}the model ran on the example, but not on {rows[0]} rows without "
+            f"values, as it must to be written down: {type(error).__name__}: {error}"
         ) from error
     return Pair(first, second, rows)
 

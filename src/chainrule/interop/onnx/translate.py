@@ -157,6 +157,12 @@ class Translator:
             return self._gemm(e.args[0], self.value(bias))
         return self.w.node("Add", *self._operands(e, self.dtypes[e]))
 
+    def on_maximum(self, e: Expr) -> str:
+        dtype = self.dtypes[e]
+        if not isinstance(e.args[1], Expr) and e.args[1] == 0 and dtype.kind == "f":
+            return self.w.node("Relu", self.operand(e, 0, dtype))  # it keeps NaN too
+        return self.w.node("Max", *self._operands(e, dtype))
+
     def on_where(self, e: Expr) -> str:
         c = self.operand(e, 0, np.dtype(np.bool_))
         return self.w.node("Where", c, *(self.operand(e, k, self.dtypes[e]) for k in (1, 2)))

@@ -102,7 +102,8 @@ def difference(
         if worst > bound:
             raise ExportError(
                 f"the exported {name!r} differs from what the model gives by {worst:.1e} of its "
-                "size; this is a bug in chainrule, or the model amplifies rounding"
+                f"size, over the {bound:.0e} that is accepted; if the model rounds or compares "
+                "inside, or amplifies rounding, give a larger tolerance, else report it"
             )
         largest = max(largest, worst)
     return largest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import re
 from collections.abc import Sequence
@@ -125,7 +126,9 @@ class Writer:
         """An array as a value; text too."""
         array = np.asarray(values)
         text = array.dtype.kind in "UO"
-        content = tuple(array.reshape(-1).tolist()) if text else array.tobytes()
+        content: Any = tuple(array.reshape(-1).tolist()) if text else array.tobytes()
+        if len(content) > 256 and not text:
+            content = hashlib.sha256(content).digest()  # so that it is not kept twice
         key = ("constant", array.dtype.str, array.shape, content)
         found = self._known.get(key)
         if found is None:
