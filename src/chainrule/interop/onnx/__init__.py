@@ -6,7 +6,8 @@ is called.
 
 from chainrule.interop.onnx.exporting import Exported, export
 from chainrule.interop.onnx.feeds import feeds
+from chainrule.interop.onnx.loading import load
 from chainrule.interop.onnx.verify import Port
 from chainrule.interop.onnx.writer import ExportError
 
-__all__ = ["ExportError", "Exported", "Port", "export", "feeds"]
+__all__ = ["ExportError", "Exported", "Port", "export", "feeds", "load"]
