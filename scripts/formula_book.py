@@ -133,7 +133,7 @@ def _items(text: str) -> str:
 def _linked(text: str) -> str:
     """Row ids of the ledger and of the errata lead to their pages."""
     text = re.sub(r"\b([A-Z]{1,2}-\d\d)\b", r"[\1](../../ledger.md)", text)
-    return re.sub(r"\b(E\d{3}-\d\d)\b", r"[\1](../../errata.md)", text)
+    return re.sub(r"\b(E\d{3}-\d\d)\b", lambda m: f"[{m[1]}](../../errata.md#{m[1].lower()})", text)
 
 
 def _math(lines: list[str]) -> str:

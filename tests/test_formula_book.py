@@ -39,7 +39,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NO_MKDOCS_2_WARNING", "1")
-        config = load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder), strict=False)
+        config = load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder), strict=True)
         build(config)
     return folder
 
@@ -102,7 +102,8 @@ def test_a_page_says_what_the_formula_is(book: ModuleType) -> None:
     (gelu,) = [e for e in book.entries() if e.name == "gelu"]
     text = book.page(gelu)
     for part in ("## Equation", "## Text", "## Derivative", "## Plot", "## Rounding", "erf",
-                 "better conditioned", "_gelu_vjp", "[A-11](", "[E004-11]("):  # fmt: skip
+                 "better conditioned", "_gelu_vjp", "[A-11](",
+                 "[E004-11](../../errata.md#e004-11)"):  # fmt: skip
         assert part in text
     native, numpy = re.findall(r"\| value \| ([\d.–]+) \| ([\d.]+) \|", text)[0]
     assert 0 < float(numpy) <= 4

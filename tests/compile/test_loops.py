@@ -168,7 +168,13 @@ def test_the_largest_number_read_as_unsigned() -> None:
         a = np.array(words, np.int64)
         for form in (a, a[::-1], a.reshape(1, -1), np.repeat(a, 2)[::2], a[:1].reshape(())):
             assert NATIVE.largest(form) == numerics._largest(np.array(form))
-    for wrong in (np.zeros(3), np.zeros(3, np.uint64), np.zeros(3, np.int32), np.zeros(0, int), [1]):
+    for wrong in (
+        np.zeros(3),
+        np.zeros(3, np.uint64),
+        np.zeros(3, np.int32),
+        np.zeros(0, int),
+        [1],
+    ):
         with pytest.raises(ValueError, match="expected entries of int64"):
             NATIVE.largest(wrong)
 

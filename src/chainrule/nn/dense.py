@@ -46,8 +46,8 @@ class Dense(Module):
         bias: ``(out_features,)`` or None.
 
     Initial values (ledger I-06): as torch's Linear, both from ``U(-1/√I, 1/√I)`` for I in_features.
-    With `activation` one of relu, leaky_relu, elu, celu, relu6, gelu, silu, mish and hardswish, He's
-    ``U(-√(6/I), √(6/I))``, which keeps the variance through rectifiers (ledger I-01, erratum
+    With `activation` one of relu, leaky_relu, elu, celu, relu6, gelu, silu, mish and hardswish,
+    He's ``U(-√(6/I), √(6/I))``, which keeps the variance through rectifiers (ledger I-01, erratum
     E003-10; He et al. 2015), and a zero bias.
 
     Shapes: x is ``(..., in_features)``, y ``(..., out_features)``. An array is cast to the layer's

@@ -245,7 +245,17 @@ def _table(task: str, weighted: bool, codes: bool) -> None:
 
 
 def _optimizers() -> Iterator[Any]:
-    yield from ("adam", "adamw", "sgd")
+    yield from (
+        "adam",
+        "adamw",
+        "sgd",
+        "rmsprop",
+        "adagrad",
+        "adadelta",
+        "adamax",
+        "nadam",
+        "radam",
+    )
     yield optim.Adam(lr=1e-3, weight_decay=1e-2)
     yield optim.Adam(lr=1e-3, amsgrad=True)
     yield optim.AdamW(lr=1e-3, weight_decay=0.0)
