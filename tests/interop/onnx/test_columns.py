@@ -45,6 +45,7 @@ TRAIN: dict[str, Any] = {
     "numbers": column("numbers", RNG.standard_normal(N) * 30 + 100),
     "missing numbers": column("x", RNG.standard_normal(N), 1, 0.2),
     "huge numbers": column("huge", RNG.standard_normal(N) * 1e200),
+    "tiny numbers": column("tiny", (RNG.standard_normal(N) + 0.5) * 1e-53),
     "whole numbers": column("whole", RNG.integers(0, 1000, N)),
     "nearly constant": column("flat", [1.5] * N, 2, 0.5),
     "booleans": column("flag", RNG.random(N) < 0.4, 3, 0.1),

@@ -67,3 +67,10 @@ def test_classes_and_values_of_arrays() -> None:
 
 def test_many_classes_are_shortened() -> None:
     assert of_classes(range(100)).says[1] == "of 0, 1, 2, 3, 4, 5, … 99"
+
+
+def test_the_size_that_matters_is_the_deviation_of_a_value() -> None:
+    target = Target().fit(pl.DataFrame({"a": [1e-9, 3e-9], "b": [10.0, 30.0]}), "regression")
+    assert of_target(target).size == pytest.approx(1e-9)
+    assert of_values([0.0], [25.0], ()).size == 25.0
+    assert of_classes([0, 1]).size == 1.0

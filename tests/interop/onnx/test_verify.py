@@ -19,6 +19,7 @@ def test_the_difference_is_relative_to_the_largest_entry() -> None:
     assert difference([a], [b], ["y"]) == pytest.approx(1e-10)
     assert difference([b * 1e-3], [a * 1e-3], ["y"]) == pytest.approx(1e-11)
     assert difference([np.array([np.inf, np.nan])], [np.array([np.inf, np.nan])], ["y"]) == 0
+    assert difference([b * 1e-3], [a * 1e-3], ["y"], 1, 1e-300) == pytest.approx(1e-10)
     assert difference([np.zeros((0, 3))], [np.zeros((0, 3))], ["y"]) == 0
 
 

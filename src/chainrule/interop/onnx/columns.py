@@ -18,6 +18,7 @@ text                   text ``(rows, words)``: the words in lower case, then emp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,7 @@ F4, F8, I8 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
 #: A missing moment, as NumPy's NaT is seen as an integer.
 NAT = int(np.iinfo(np.int64).min)
 _DAY = 86_400_000_000  # in microseconds
+_TINY = 1e-30
 
 
 @dataclass(frozen=True)
@@ -128,8 +130,12 @@ def _scaled(w: Writer, s: Scaler, x: str) -> str:
     if s.form == "quantile":
         z = _interpolated(w, s, x)
     else:
-        z = w.node("Sub", x, w.number(s.centre, F8))
-        z = w.node("Div", z, w.number(s.scale, F8))
+        factor = 1.0
+        if 0 < abs(s.centre) < _TINY:  # onnxruntime takes it for the 0 that it is in float32
+            factor = math.ldexp(1.0, -math.frexp(s.scale)[1])
+            x = w.node("Mul", x, w.number(factor, F8))
+        z = w.node("Sub", x, w.number(s.centre * factor, F8))
+        z = w.node("Div", z, w.number(s.scale * factor, F8))
     low, high = w.number(-s.limit, F8), w.number(s.limit, F8)
     return w.node("Min", w.node("Max", z, low), high)
 

@@ -263,6 +263,7 @@ def _compared(
 ) -> Any:
     """How many rows were compared, and the largest difference."""
     total, largest = 0, 0.0
+    least = 1.0 if job.head is None else job.head.size
     if bound is None:
         bound = 1e-4 if np.dtype(job.model.dtype).itemsize <= 4 else 1e-9
     for k, (given, args) in enumerate(job.tries):
@@ -276,7 +277,7 @@ def _compared(
         unsure = _undecided(job.head, expected)
         if unsure is not None and unsure.any():
             found, expected = ([a[~unsure] for a in side] for side in (found, expected))
-        largest = max(largest, difference(found, expected, names, bound))
+        largest = max(largest, difference(found, expected, names, bound, least))
         total += len(args[0])
     if not total:
         raise ExportError("there was nothing to compare the file with; give an example")

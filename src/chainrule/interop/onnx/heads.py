@@ -28,6 +28,7 @@ class Head:
         labels: for an output that is the number of a class, the classes by number.
         says: what each output is, for people.
         about: what the file tells: task, classes.
+        size: a difference this large matters: 1 but for values, of which it is the deviation.
     """
 
     names: list[str]
@@ -35,6 +36,7 @@ class Head:
     labels: dict[str, Any] = field(default_factory=dict)
     says: list[str] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
+    size: float = 1.0
 
 
 def _listed(names: Any) -> str:
@@ -68,7 +70,9 @@ def of_values(mean: Any, scale: Any, shape: Sequence[int]) -> Head:
         z = raw(scores).astype(F8) * scale + mean
         return [z.reshape((z.shape[0], *shape))]
 
-    return Head(["prediction"], compute, {}, ["the value"], {"task": "regression"})
+    return Head(
+        ["prediction"], compute, {}, ["the value"], {"task": "regression"}, float(scale.min())
+    )
 
 
 def of_target(target: Target, weights: Sequence[float] | None = None) -> Head:
@@ -82,7 +86,8 @@ def of_target(target: Target, weights: Sequence[float] | None = None) -> Head:
             z = raw(scores).astype(F8)
             return [(z[:, k] * s.scale + s.centre) * s.unit for k, s in enumerate(scalers)]
 
-        return Head(predicted, values, {}, ["the value"] * len(predicted), about)
+        size = min(s.scale * s.unit for s in scalers)
+        return Head(predicted, values, {}, ["the value"] * len(predicted), about, size)
     assert target.classes is not None
     if target.task == "multilabel":
         dtypes = [

@@ -70,9 +70,13 @@ class Runner:
 
 
 def difference(
-    found: Sequence[Array], expected: Sequence[Array], names: Sequence[str], bound: float = 1e-9
+    found: Sequence[Array],
+    expected: Sequence[Array],
+    names: Sequence[str],
+    bound: float = 1e-9,
+    least: float = 1.0,
 ) -> float:
-    """The largest difference, relative to the largest magnitude of each output or 1.
+    """The largest difference, relative to the largest magnitude of each output or `least`.
 
     Raises:
         ExportError: for outputs of another shape or type, for other NaN, and for a difference over
@@ -97,7 +101,7 @@ def difference(
         with np.errstate(invalid="ignore"):
             gap = np.where(a == b, 0.0, np.abs(a - b))
         finite = np.isfinite(b)
-        scale = max(1.0, float(np.max(np.abs(b), initial=0.0, where=finite)))
+        scale = max(least, float(np.max(np.abs(b), initial=0.0, where=finite)))
         worst = float(np.nanmax(gap, initial=0.0)) / scale
         if worst > bound:
             raise ExportError(
