@@ -74,6 +74,13 @@ def test_random_rows_look_like_the_example() -> None:
     assert codes.tolist() == [[3, 8]] * 5
 
 
+def test_many_random_integers_are_of_the_range_of_the_example() -> None:
+    pixels = array_job(nn.Flatten(), None, np.zeros((1, 4, 4), np.uint8), None).tries[-1][1][0]
+    assert (pixels.dtype, pixels.min(), pixels.max()) == (np.uint8, 0, 255)
+    codes = array_job(nn.Embedding(9, 2), None, np.array([[3, 8]]), None).tries[-1][1][0]
+    assert sorted({*codes.ravel().tolist()}) == [3, 4, 5, 6, 7, 8]
+
+
 def test_a_table_is_tried_on_the_example_on_made_up_rows_and_on_one() -> None:
     table = {"x": [1.0, 2.0, 5.0]}
     prepare = TablePreprocessor().fit(table)

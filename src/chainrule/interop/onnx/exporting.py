@@ -104,7 +104,7 @@ def export(
             ``prediction``, ``z · scale + mean`` in float64, in the shape for each row.
         opset: the version of ONNX's operators, 15 or later. 17 (2022) is read nearly everywhere.
         tolerance: the largest difference to accept, relative to an output's largest magnitude or 1.
-            None for 1e-4 where the model computes in float32 and 1e-9 in float64. A model that
+            None for 1e-3 where the model computes in float32 and 1e-9 in float64. A model that
             rounds or compares inside may need more; ``math.inf`` accepts all.
         input_names, output_names: in order; ``x``, ``x2`` … and ``y``, ``y2`` … by default.
         metadata: further texts for the file's `metadata_props`, which hold chainrule's version, the
@@ -265,7 +265,7 @@ def _compared(
     total, largest = 0, 0.0
     least = 1.0 if job.head is None else job.head.size
     if bound is None:
-        bound = 1e-4 if np.dtype(job.model.dtype).itemsize <= 4 else 1e-9
+        bound = 1e-3 if np.dtype(job.model.dtype).itemsize <= 4 else 1e-9
     for k, (given, args) in enumerate(job.tries):
         try:
             expected = job.expected(args)

@@ -143,10 +143,16 @@ def _guessed(model: Module) -> Array:
 
 
 def _random(a: Array, rows: int) -> Array:
-    """Random rows like those of the example; of integers, its own in another order."""
+    """Random rows like those of the example; of integers few are its own, many may be others."""
     picks = np.arange(rows) * 7 % len(a)
     if not is_float(a.dtype):
-        return a[picks]
+        if rows == _FEW or a.dtype.kind == "b":
+            return a[picks]
+        # of bytes, such as pixels, all; the model refuses those that are no codes of its own
+        low, high = (0, 255) if a.dtype == np.uint8 else (int(a.min()), int(a.max()))
+        u = Stream(0).uniform("export", (rows, *a.shape[1:]), np.float64)
+        drawn: Array = (low + np.floor(u * (high - low + 1))).astype(a.dtype)
+        return drawn
     u = Stream(0).normal("export", (rows, *a.shape[1:]))
     if len(a) < 2:
         return u.astype(a.dtype)
