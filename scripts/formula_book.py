@@ -28,7 +28,7 @@ from chainrule.compile.expression import Program  # noqa: E402
 from chainrule.compile.kernel import Kernel  # noqa: E402
 from chainrule.compile.print_math import equations  # noqa: E402
 from chainrule.compile.trace import trace  # noqa: E402
-from chainrule.ops.formula import FORMULAS, Formula  # noqa: E402
+from chainrule.ops.formula import FORMULAS, Compiled, Formula  # noqa: E402
 from tests_rounding import EPS, Analysis, pulled  # noqa: E402
 
 _X = np.linspace(-6, 6, 481)
@@ -98,9 +98,11 @@ def page(entry: Entry) -> str:
               _code(entry.text)]  # fmt: skip
     if entry.formula is not None:
         parts += _derivative(entry.formula)
-        if _drawable(entry):
-            parts += ["## Plot", f"![{entry.name} and its derivatives]({entry.name}.svg)"]
-            parts += ["## Rounding", *_rounding(entry.formula)]
+    drawn = curve(entry)
+    if drawn is not None:
+        parts += ["## Plot", f"![{entry.name} and its derivatives]({entry.name}.svg)"]
+        parts += [f"Of {drawn.what}."] if drawn.what else []
+    parts += ["## Rounding", *_rounding(entry)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -174,15 +176,64 @@ def _saved(saves: str) -> str:
     return {"x": "input", "y": "output"}.get(saves, "input and the output")
 
 
-def _drawable(entry: Entry) -> bool:
-    """A function of one number."""
+class Curve(NamedTuple):
+    """What of a formula can be drawn: a function of numbers x, and what it is of."""
+
+    x: Any
+    f: Callable[[Any], Any]
+    what: str = ""
+
+
+#: Targets of the losses that are drawn; 1 where nothing is said.
+_TARGETS = {"kl_div": 0.7, "poisson_nll_loss": 2.0, "tweedie_loss": 2.0, "quantile_loss": 0.5}
+_OF_PROBABILITIES = ("binary_cross_entropy",)
+_AMONG_OTHERS = ("softmax", "log_softmax", "softmin")
+_OF_CLASSES = ("cross_entropy", "focal_loss", "multi_margin_loss", "nll_loss")
+
+
+def curve(entry: Entry) -> Curve | None:
+    """What is drawn on the page of an entry; None for what has no curve."""
+    from chainrule import ops
+
     f = entry.formula
-    return f is not None and entry.family == "Activations" and len(f.arrays) == 1 and (
-        "axis" not in f.defaults
-    )  # fmt: skip
+    if f is None:
+        return None
+    if entry.name in _AMONG_OTHERS:
+        return Curve(_X, lambda x: f(_beside(x, 1))[:, 0], "the first of two entries x and 0")
+    if entry.name == "prelu":
+        return Curve(_X, lambda x: f(x, np.full(1, 0.25)), "a slope of 0.25")
+    if entry.name == "glu":
+        gate = "the gate x beside the value 1"
+        return Curve(_X, lambda x: ops.glu(ops.stack([x * 0.0 + 1.0, x], 1))[:, 0], gate)
+    if entry.family == "Activations" and len(f.arrays) == 1:
+        return Curve(_X, f)
+    public = entry.documented
+    if entry.name in _OF_CLASSES:
+        labels = np.zeros(len(_X), int)
+        what = "the score x of the right class beside two of 0"
+        return Curve(_X, lambda x: public(_beside(x, 2), labels, reduction="none"), what)
+    if entry.family == "Losses" and f.arrays == ("input", "target"):
+        x = np.linspace(0.01, 0.99, 481) if entry.name in _OF_PROBABILITIES else _X / 2
+        target = _TARGETS.get(entry.name, 1.0)
+        whole = np.full(len(x), target)
+        if entry.name == "multilabel_soft_margin_loss":
+            return Curve(
+                x,
+                lambda x: public(x.reshape(-1, 1), whole[:, None], reduction="none"),
+                f"the target {target:g}",
+            )
+        return Curve(x, lambda x: public(x, whole, reduction="none"), f"the target {target:g}")
+    return None
 
 
-def plot(f: Formula[Any]) -> bytes:
+def _beside(x: Any, zeros: int) -> Any:
+    """Rows of x and zeros."""
+    from chainrule import ops
+
+    return ops.stack([x, *[x * 0.0] * zeros], axis=1)
+
+
+def plot(drawn: Curve, name: str) -> bytes:
     """Value, first and second derivative as SVG."""
     import matplotlib as mpl
 
@@ -191,17 +242,19 @@ def plot(f: Formula[Any]) -> bytes:
 
     import chainrule as cr
 
-    with np.errstate(all="ignore"), mpl.rc_context({"svg.hashsalt": f.name}):
-        lines = [f(_X)]
-        derivative = f
+    with np.errstate(all="ignore"), mpl.rc_context({"svg.hashsalt": name}):
+        lines = [drawn.f(drawn.x)]
+        derivative = drawn.f
         for _ in range(2):
             derivative = _summed(derivative)
-            lines.append(derivative(cr.tensor(_X)).numpy())
+            lines.append(derivative(cr.tensor(drawn.x)).numpy())
         figure = Figure(figsize=(6.4, 3.4), layout="constrained")
         axes = figure.subplots()
         for y, label, style in zip(lines, ("value", "first derivative", "second derivative"),
                                    ("-", "--", ":"), strict=True):  # fmt: skip
-            axes.plot(_X, y, style, label=label)
+            axes.plot(drawn.x, y, style, label=label)
+        highest = max(np.max(np.abs(y)) for y in lines[:1])
+        axes.set_ylim(*np.clip(axes.get_ylim(), -3 * highest, 3 * highest))
         axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
         axes.axvline(0, color="0.8", linewidth=0.8, zorder=0)
         axes.set_xlabel("x")
@@ -217,24 +270,80 @@ def _summed(f: Any) -> Any:
     return cr.grad(lambda x: f(x).sum())
 
 
-def _rounding(f: Formula[Any]) -> list[str]:
+def _rounding(entry: Entry) -> list[str]:
     """The largest error of each executor, in eps times the magnitude of the terms."""
-    x = np.linspace(-30, 30, _CHECKED).astype(np.float32)
-    programs = [("value", f.trace(), [x])]
-    g = np.ones_like(x)
-    programs.append(("derivative", pulled(f.trace(), [True]), [x, g]))
+    program, f = entry.program, entry.formula
+    if entry.family == "Losses" and f is not None:
+        program = f.trace(reduction="none")
+    elementwise = f is None or Compiled(program).elementwise
+    inputs = _inputs(entry, program, elementwise)
+    programs = [("value", program, inputs)]
+    real = [a.dtype == np.float32 for a in inputs]
+    if f is not None and any(real):
+        with np.errstate(all="ignore"):
+            y = np.asarray(Kernel(program)._numpy(_signature(inputs))(*inputs)[0])
+        programs.append(("derivative", pulled(program, real), [*inputs, np.ones_like(y)]))
     rows = []
-    for what, program, arrays in programs:
-        (found,) = Analysis(program, arrays, True).findings()
-        runs = (_native(program, arrays), Kernel(program)._numpy(_signature(arrays)))
+    for what, of, arrays in programs:
+        found = Analysis(of, arrays, elementwise, entries=24).findings()
+        runs = (_native(of, arrays), Kernel(of)._numpy(_signature(arrays)))
         cells = ["–" if run is None else f"{_ratio(run, arrays, found):.2f}" for run in runs]
         rows.append(f"| {what} | {' | '.join(cells)} |")
+    count = max(a.size for a in inputs)
     return [
-        "The largest error in float32 at "
-        f"{_CHECKED:,} numbers from −30 to 30, in units of ε Σ|terms| (ε = 2⁻²³; at most 4, see "
-        "[exactness](../../exactness.md)):",
+        f"The largest error in float32 at inputs of up to {count:,} numbers, in units of "
+        "ε Σ|terms| (ε = 2⁻²³; at most 4, see [exactness](../../exactness.md)):",
         "\n".join(["| | C | NumPy |", "|---|--:|--:|", *rows]),
     ]
+
+
+#: Where arguments lie that are not just any number.
+_RANGES = {
+    "p": (0.05, 0.95), "q": (0.05, 0.95), "var": (0.1, 2.0), "weight": (0.1, 0.9), "l1": (0.1, 0.9),
+    "l2": (0.1, 0.9), "max_norm": (0.5, 2.0), "v": (0.01, 2.0), "u": (0.01, 2.0), "s": (0.01, 2.0),
+    "v_max": (2.0, 3.0), "square": (0.01, 2.0), "sum": (0.01, 2.0),
+}  # fmt: skip
+_SIGNS = ("hinge_loss", "soft_margin_loss", "hinge_embedding_loss", "margin_ranking_loss",
+          "cosine_embedding_loss")  # fmt: skip
+
+
+def _inputs(entry: Entry, program: Program, elementwise: bool) -> list[Any]:
+    """Arrays for the arguments of a program, wide for what is entry by entry, else some rows."""
+    rng = np.random.default_rng(0)
+    names = [str(x) for x in program.inputs]
+    if entry.family == "Optimizers":
+        kept = {"p", "g", *_states(entry)}
+        shapes = {n: (2_001,) if n in kept else () for n in names}
+    else:
+        shapes = dict.fromkeys(names, (_CHECKED,) if elementwise else (12, 8))
+    found = []
+    for name in names:
+        shape = shapes[name]
+        low, high = _RANGES.get(name, (-3.0, 3.0))
+        if entry.family == "Optimizers" and (not shape or name not in ("p", "g", "m", "buffer")):
+            low, high = 0.01, 0.9
+        if name == "labels":
+            found.append(rng.integers(0, 8, (12, 1)))
+        elif name == "target" and entry.name in _SIGNS:
+            shape = shape if elementwise or entry.name != "cosine_embedding_loss" else (12, 1)
+            found.append(np.where(rng.random(shape) < 0.5, -1.0, 1.0).astype(np.float32))
+        elif name in ("target", "input") and entry.name in ("binary_cross_entropy", "kl_div"):
+            found.append(rng.uniform(0.02, 0.98, shape).astype(np.float32))
+        elif name == "input" and entry.name == "categorical_cross_entropy":
+            found.append(rng.dirichlet(np.ones(8), 12).astype(np.float32))
+        elif name == "target" and entry.family == "Losses":
+            found.append(rng.uniform(0.1, 2.0, shape).astype(np.float32))
+        elif elementwise and entry.family == "Activations" and name == "x":
+            found.append(np.linspace(-30, 30, _CHECKED).astype(np.float32))
+        else:
+            found.append(rng.uniform(low, high, shape).astype(np.float32))
+    return found
+
+
+def _states(entry: Entry) -> tuple[str, ...]:
+    from chainrule.optim.registry import RULES
+
+    return RULES[entry.name].states
 
 
 def _signature(arrays: list[Any]) -> tuple[Any, ...]:
@@ -245,13 +354,16 @@ def _native(program: Program, arrays: list[Any]) -> Any:
     return eager.native_plan(program, _signature(arrays), {}, False, False)
 
 
-def _ratio(run: Any, arrays: list[Any], found: Any) -> float:
+def _ratio(run: Any, arrays: list[Any], findings: list[Any]) -> float:
+    worst = 0.0
     with np.errstate(all="ignore"):
-        (y,) = (np.asarray(y) for y in run(*[a.copy() for a in arrays]))
-        y = np.broadcast_to(y, found.exact.shape).astype(np.float64)
-        ratio = np.abs(y - found.exact) / (EPS * found.terms)
-    ratio = np.where((y == found.exact) | found.crossing | found.beyond, 0.0, ratio)
-    return float(np.max(ratio))
+        for y, found in zip(run(*[a.copy() for a in arrays]), findings, strict=True):
+            y = np.broadcast_to(np.asarray(y), found.exact.shape).ravel()[found.entries]
+            exact = found.exact.ravel()[found.entries]
+            ratio = np.abs(y.astype(np.float64) - exact) / (EPS * found.terms.ravel())
+            aside = found.crossing.ravel() | found.beyond.ravel()
+            worst = max(worst, float(np.max(np.where((y == exact) | aside, 0.0, ratio))))
+    return worst
 
 
 _CSS = """\
@@ -301,8 +413,9 @@ def on_files(files: Any, config: Any) -> Any:
     made: dict[str, str | bytes] = {"formulas/index.md": _index(), "formulas/book.css": _CSS}
     for entry in entries():
         made[f"{entry.path}.md"] = page(entry)
-        if entry.formula is not None and _drawable(entry):
-            made[f"{entry.path}.svg"] = plot(entry.formula)
+        drawn = curve(entry)
+        if drawn is not None:
+            made[f"{entry.path}.svg"] = plot(drawn, entry.name)
     for path, content in made.items():
         files.append(File.generated(config, path, content=content))
     return files
