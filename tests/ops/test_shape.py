@@ -218,3 +218,10 @@ def test_messages():
     for axis in (2, -3):
         with pytest.raises(ValueError, match=r"axis"):
             t.sum(axis=axis)
+
+
+def test_split_of_nothing_and_into_nothing():
+    assert [p.shape for p in ops.split(np.zeros((0, 2)), 3)] == [(0, 2)] * 3
+    for sections in (0, -2):
+        with pytest.raises(ShapeError, match=f"has no {sections} equal parts"):
+            ops.split(np.zeros((4, 2)), sections)

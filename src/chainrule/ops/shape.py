@@ -338,9 +338,9 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
     axis = _axis(axis, len(_shape(x)))
     n = _shape(x)[axis]
     if isinstance(sections, int):
-        if n % sections:
+        if sections < 1 or n % sections:
             raise ShapeError(f"split: axis {axis} of length {n} has no {sections} equal parts")
-        edges = list(range(0, n + 1, n // sections))
+        edges = [k * (n // sections) for k in range(sections + 1)]
     else:
         edges = [0, *sections, n]
     lead = (slice(None),) * axis

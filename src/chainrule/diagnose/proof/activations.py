@@ -111,8 +111,9 @@ def activations() -> Iterator[Sample]:
             ("log_softmax", ops.log_softmax, lambda x, axis: np.log(_softmax(x, axis))),
             ("softmin", ops.softmin, lambda x, axis: _softmax(-x, axis)),
         ):
-            yield Sample(name, along(f, axis=axis), along(of, axis=axis), (x,), shown)
-    yield Sample("softmax_jacobian", ops.softmax_jacobian, _jacobian, (x[0],))
+            yield Sample(name, along(f, axis=axis), along(of, axis=axis), (x,), shown,
+                         empty=axis != 0)  # fmt: skip
+    yield Sample("softmax_jacobian", ops.softmax_jacobian, _jacobian, (x[0],), empty=False)
     yield Sample("entropy", ops.entropy, lambda p: -np.sum(p * np.log(p), -1), (_softmax(x),))
     for axis in (-1, 0):
         yield Sample("glu", along(ops.glu, axis=axis), along(_glu, axis=axis),
@@ -145,7 +146,7 @@ def masks() -> Iterator[Sample]:
         ends = {
             sign: (f(sign * np.ones(shape)), f(2.0 * sign * np.ones(shape))) for sign in (1, -1)
         }
-        yield Sample(name, f, _lines(ends), (x,), "training", spreads=False)  # what is dropped is 0
+        yield Sample(name, f, _lines(ends), (x,), "training", empty=False, spreads=False)
         yield Sample(name, along(getattr(ops, name), training=False), np.array, (x,), "evaluation")
 
 

@@ -176,7 +176,8 @@ def _reductions() -> Iterator[Sample]:
                  (x,), "unbiased")  # fmt: skip
     yield Sample("logsumexp", ops.logsumexp, lambda x: np.log(np.exp(x).sum(-1)), (x,))
     yield Sample("logsumexp", along(ops.logsumexp, axis=(0, 1)),
-                 lambda x: np.log(np.exp(x).sum((0, 1))), (x,), "axis=(0, 1)")  # fmt: skip
+                 lambda x: np.log(np.exp(x).sum((0, 1))), (x,), "axis=(0, 1)",
+                 empty=False)  # fmt: skip
     yield Sample("norm", ops.norm, _norm, (x,))
     yield Sample("norm", along(ops.norm, axis=1), lambda x: _norm(x, 1), (x,), "axis=1")
     for order in (1, 3, math.inf):

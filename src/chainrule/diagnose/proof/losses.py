@@ -27,7 +27,7 @@ def losses() -> Iterator[Sample]:
 
 
 def _times(reference: Callable[..., Any], count: int) -> Callable[..., Any]:
-    return lambda *xs: reference(*xs) * count
+    return lambda *xs: reference(*xs) * count if len(xs[0]) else 0.0
 
 
 def _logsumexp(x: Array) -> Any:

@@ -30,6 +30,8 @@ class Sample(NamedTuple):
     elementwise: bool = False
     #: where its floating inputs may lie
     domain: tuple[float, float] = (-math.inf, math.inf)
+    #: whether it says anything of no rows
+    empty: bool = True
     #: NaN in gives NaN out
     spreads: bool = True
     #: allowed error relative to the largest entry, in float64
