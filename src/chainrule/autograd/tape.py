@@ -333,24 +333,22 @@ def record(
     """
     if not state.enabled:
         return _wrapped(op, args, outputs, None)
-    edges: list[Any] = []
-    needed: list[bool] = []
+    edges: list[Any] = [None] * len(args)
     shared: list[tuple[int, Any]] = []  # inputs that are a parameter's memory
+    reached = False
     for k, a in enumerate(args):
-        edge = None
         if isinstance(a, Variable):
             if a.requires_grad and (tracked is None or tracked[k]):
-                edge = a if a._node is None else (a._node, a._index)
+                edges[k] = a if a._node is None else (a._node, a._index)
+                reached = True
             p = a._of if type(a) is _tensor_class else a
             if p is not None:
                 shared.append((k, p))
-        edges.append(edge)
-        needed.append(edge is not None)
-    if True not in needed:
+    if not reached:
         return _wrapped(op, args, outputs, None)
     node = Node()
     node.op, node.attrs, node.frame = op, attrs, state.frame
-    node.needed = wanted = tuple(needed)
+    node.needed = wanted = tuple([e is not None for e in edges])
     node.edges = tuple(edges)
     node.sequence = next(_sequence)
     keep_inputs, keep_outputs = op.keeps(wanted, attrs)
@@ -367,6 +365,8 @@ def record(
     node.residuals = residuals
     node.cotangent_of = [(o.shape, o.dtype) for o in outputs] if len(outputs) > 1 else _ONE
     node.versions = [(k, p, p._version) for k, p in shared if node.inputs[k] is not None]
+    if len(outputs) == 1 and not op.view:  # nearly all
+        return (Variable._wrap(outputs[0], node),)
     return _wrapped(op, args, outputs, node)
 
 

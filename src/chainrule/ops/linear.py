@@ -16,7 +16,6 @@ from chainrule.autograd.tape import Op, Variable, apply
 from chainrule.compile.kernel import Kernel
 from chainrule.ops.formula import Formula
 from chainrule.ops.product import per_sample_rows
-from chainrule.ops.shape import _shape
 from chainrule.ops.signature import Signature
 
 __all__ = ["dense", "linear"]
@@ -198,14 +197,18 @@ def dense(
     if type(x) is not np.ndarray and not isinstance(x, Variable):
         x = as_array(x)
     head = _head(activation, tuple(sorted(options.items())) if options else (), bias is not None)
-    shape = _shape(x)
-    if bias is None:
-        if not _Dense.unbiased.fits(shape, _shape(weight)):
-            _Dense.unbiased.check("dense", shape, _shape(weight))
-        return apply(_dense, *same_type(x, weight), head=head)[0]
-    if not _Dense.signature.fits(shape, _shape(weight), _shape(bias)):
-        _Dense.signature.check("dense", shape, _shape(weight), _shape(bias))
-    return apply(_dense, *same_type(x, weight, bias), head=head)[0]
+    args = (x, weight) if bias is None else (x, weight, bias)
+    if bias is not None and not hasattr(bias, "shape"):
+        args = (x, weight, as_array(bias, weight.dtype))
+    signature = _Dense.unbiased if bias is None else _Dense.signature
+    # not by `shape` and `dtype` of a tensor, which are calls
+    raw = [a._data if isinstance(a, Variable) else a for a in args]
+    shapes = [a.shape for a in raw]
+    if not signature.fits(*shapes):
+        signature.check("dense", *shapes)
+    if raw[0].dtype != raw[1].dtype:
+        args = same_type(*args)
+    return apply(_dense, *args, head=head)[0]
 
 
 def same_type(*args: Any, who: str = "dense") -> tuple[Any, ...]:
