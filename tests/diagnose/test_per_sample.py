@@ -353,3 +353,16 @@ def test_messages():
         per_sample_gradients(model, lambda o, y: (o - y).sum(axis=0), x, y)
     with pytest.raises(TypeError, match=r"returned float, not a tensor"):
         per_sample_gradients(model, lambda o, y: 1.0, x, y)
+
+
+@pytest.mark.parametrize("name", ["kl_divergence", "distribution_cross_entropy"])
+def test_divergences_are_from_the_target(name: str) -> None:
+    cr.seed(0)
+    model = cr.nn.Sequential(cr.nn.Dense(4, 3), cr.nn.Softmax())
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(5, 4)).astype("f"), rng.dirichlet(np.ones(3), 5).astype("f")
+    found = cr.per_sample_gradients(model, name, x, y)["0.weight"]
+    for n in range(5):
+        model.zero_grad()
+        getattr(cr.ops, name)(y[n : n + 1], model(x[n : n + 1]), reduction="sum").backward()
+        np.testing.assert_allclose(found[n], model[0].weight.grad, rtol=1e-5, atol=1e-6)

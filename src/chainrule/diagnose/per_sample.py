@@ -86,12 +86,18 @@ def per_sample_gradients(
     }
 
 
+#: Divergences from the distribution that is the target, which these name first.
+_TARGET_FIRST = (ops.kl_divergence, ops.distribution_cross_entropy)
+
+
 def _resolve(loss: str | Callable[..., Any]) -> Callable[[Any, Any], Any]:
     if isinstance(loss, str):
         name = loss if loss in losses.__all__ else f"{loss}_loss"
         if name not in losses.__all__:
             raise ValueError(f"unknown loss {loss!r}; {nearest(loss, losses.__all__)}")
         loss = getattr(losses, name)
+    if loss in _TARGET_FIRST:  # p is the target, q what the model gives
+        return lambda output, y: loss(y, output, reduction="sum")
     if isinstance(loss, type) and issubclass(loss, Loss):
         raise TypeError(f"per_sample_gradients: write {loss.__name__}(), not the class")
     if isinstance(loss, Loss):
