@@ -287,4 +287,21 @@ def test_a_traceback_shows_the_printed_text_which_goes_with_its_function():
     del f
     sys.last_exc = None
     gc.collect()
+    assert name in linecache.cache  # which may be in the middle of a walk through all it holds
+    printer.compile_numpy("def g(x):\n    return x\n", "g")
     assert name not in linecache.cache
+
+
+def test_a_function_that_goes_while_tracebacks_are_made_harms_nothing(monkeypatch):
+    functions = [printer.compile_numpy("def f(x):\n    return x\n", "f") for _ in range(3)]
+
+    class Walked(dict):
+        def keys(self):
+            found = list(super().keys())
+            functions.clear()  # the collector runs now
+            gc.collect()
+            return found
+
+    monkeypatch.setattr(linecache, "cache", Walked(linecache.cache))
+    linecache.checkcache()
+    assert not functions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import keyword
 import linecache
@@ -57,6 +58,11 @@ _FILLS = frozenset({"broadcast_to", "cast", "copy", "full"})
 
 _serial = itertools.count(1)
 
+#: Names of texts whose functions are gone. They are not forgotten at once: the collector may run
+#: while `linecache` goes through what it holds, which ends in a KeyError in the middle of printing
+#: a traceback.
+_gone: collections.deque[str] = collections.deque()
+
 
 def print_numpy(s: Schedule) -> str:
     """The source of the function."""
@@ -72,8 +78,10 @@ def compile_numpy(
     scope = dict(scope)
     exec(compile(source, filename, "exec"), scope)  # our own printed text, never a file's
     function: Callable[..., Any] = scope[name]
+    while _gone:
+        linecache.cache.pop(_gone.popleft(), None)
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    weakref.finalize(function, linecache.cache.pop, filename, None).atexit = False
+    weakref.finalize(function, _gone.append, filename).atexit = False
     return function
 
 
