@@ -92,7 +92,10 @@ def _optimizers() -> Iterator[Entry]:
 
 def page(entry: Entry) -> str:
     """The page in Markdown."""
-    parts = [f"# {entry.name}", _documentation(entry)]
+    parts = [f"# {entry.name}", _documentation(entry.documented)]
+    if entry.family == "Optimizers":
+        kind = _optimizer(entry)
+        parts += [f"## cr.optim.{kind.__name__}", _documentation(kind)]
     shown = equations(entry.program, entry.outputs)
     parts += ["## Equation", "As it is computed, guards included:", _math(shown), "## Text",
               _code(entry.text)]  # fmt: skip
@@ -106,8 +109,15 @@ def page(entry: Entry) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _documentation(entry: Entry) -> str:
-    text = inspect.getdoc(entry.documented) or ""
+def _optimizer(entry: Entry) -> type:
+    """The class that uses an update."""
+    from chainrule.optim.registry import OPTIMIZERS
+
+    return OPTIMIZERS[entry.name.partition("_")[0]]
+
+
+def _documentation(documented: Any) -> str:
+    text = (inspect.getdoc(documented) or "").replace(":math:`", "`").replace("::\n", ":\n")
     lines: list[str] = []
     for block in re.split(r"\n\s*\n", text):
         if block.lstrip().startswith(">>>"):

@@ -118,6 +118,12 @@ def test_a_plot_is_the_same_every_time(book: ModuleType) -> None:
     assert book.plot(book.curve(silu), "silu") == book.plot(book.curve(silu), "silu")
 
 
+def test_every_optimizer_leads_to_its_row_of_the_ledger(book: ModuleType) -> None:
+    for e in book.entries():
+        if e.family == "Optimizers" and e.name not in ("rprop", "asgd"):  # not in the notes
+            assert "](../../ledger.md)" in book.page(e), e.name
+
+
 def test_rounding_is_within_the_bound_on_every_page(book: ModuleType) -> None:
     for e in book.entries():
         rows = re.findall(r"\| (?:value|derivative) \| ([\d.–]+) \| ([\d.]+) \|", book.page(e))
