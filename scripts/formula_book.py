@@ -105,6 +105,9 @@ def page(entry: Entry) -> str:
     if drawn is not None:
         parts += ["## Plot", f"![{entry.name} and its derivatives]({entry.name}.svg)"]
         parts += [f"Of {drawn.what}."] if drawn.what else []
+    elif entry.family == "Optimizers":
+        parts += ["## Plot", f"![{entry.name} on a parabola]({entry.name}.svg)",
+                  "The parameter p on its way down the parabola ½ p² from 1."]  # fmt: skip
     parts += ["## Rounding", *_rounding(entry)]
     return "\n\n".join(parts) + "\n"
 
@@ -192,6 +195,8 @@ class Curve(NamedTuple):
     x: Any
     f: Callable[[Any], Any]
     what: str = ""
+    #: its values, where f gives their sum
+    value: Any = None
 
 
 #: Targets of the losses that are drawn; 1 where nothing is said.
@@ -233,7 +238,82 @@ def curve(entry: Entry) -> Curve | None:
                 f"the target {target:g}",
             )
         return Curve(x, lambda x: public(x, whole, reduction="none"), f"the target {target:g}")
+    return _other_curve(entry.name, public)
+
+
+def _other_curve(name: str, f: Callable[..., Any]) -> Curve | None:
+    """Curves of losses of two things, of distributions and of vectors, and of penalties."""
+    from chainrule import ops
+
+    share = np.linspace(0.01, 0.99, 481)
+    x, one, zero = _X / 2, np.ones(len(_X)), np.zeros(len(_X))
+
+    def two(p: Any) -> Any:
+        return ops.stack([p, 1.0 - p], axis=1)
+
+    fixed = np.tile([0.7, 0.3], (len(share), 1))
+    match name:
+        case "categorical_cross_entropy":
+            labels = np.zeros(len(share), int)
+            what = "the probability x of the right class of two"
+            return Curve(share, lambda x: f(two(x), labels, reduction="none"), what)
+        case "kl_divergence" | "distribution_cross_entropy":
+            what = "q = (x, 1 − x), with p = (0.7, 0.3)"
+            return Curve(share, lambda x: f(fixed, two(x), reduction="none"), what)
+        case "gaussian_nll_loss":
+            return Curve(x, lambda x: f(x, zero, one, reduction="none"), "the target 0, variance 1")
+        case "margin_ranking_loss":
+            what = "the first score x, the second 0, where the first should be higher"
+            return Curve(x, lambda x: f(x, zero, one, margin=1.0, reduction="none"), what)
+        case "cosine_embedding_loss":
+            other = np.tile([1.0, 0.0], (len(x), 1))
+            what = "the vectors (1, x) and (1, 0), which should be alike"
+            return Curve(
+                x, lambda x: f(ops.stack([x * 0.0 + 1.0, x], 1), other, one, reduction="none"), what
+            )
+        case "triplet_margin_loss":
+            what = "an anchor at x, a positive at 0 and a negative at 1"
+            return Curve(
+                x,
+                lambda x: f(x.reshape(-1, 1), zero[:, None], one[:, None], reduction="none"),
+                what,
+            )
+        case "l1_penalty" | "l2_penalty" | "elastic_net_penalty":
+            more = (0.5, 0.5) if name == "elastic_net_penalty" else ()
+            each = Curve(x, lambda x: f(x, *more), "one weight x")
+            return each._replace(
+                value=np.array([float(f(x[k : k + 1], *more)) for k in range(481)])
+            )
     return None
+
+
+#: The options that lead to an update of another name than its optimizer's.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "sgd_dampened": {"momentum": 0.9, "dampening": 0.5}, "sgd_momentum": {"momentum": 0.9},
+    "sgd_nesterov": {"momentum": 0.9, "nesterov": True}, "adam_amsgrad": {"amsgrad": True},
+    "rmsprop_momentum": {"momentum": 0.9}, "rmsprop_centered": {"centered": True},
+    "rmsprop_centered_momentum": {"centered": True, "momentum": 0.9},
+    **{f"momentum_{f}": {"form": f} for f in
+       ("velocity", "ema", "polyak", "nesterov", "printed_polyak")},
+}  # fmt: skip
+
+
+def descent(entry: Entry) -> bytes:
+    """How an update goes down a parabola from 1: SVG."""
+    import chainrule as cr
+
+    kind, paths = _optimizer(entry), {}
+    for rate in (0.01, 0.1) if entry.name != "adadelta" else (1.0, 10.0):
+        w = cr.nn.Parameter(np.array([1.0]))
+        optimizer = kind([w], lr=rate, **_OPTIONS.get(entry.name, {}))
+        path = [1.0]
+        for _ in range(100):
+            optimizer.zero_grad()
+            (0.5 * w * w).sum().backward()
+            optimizer.step()
+            path.append(w.detach().item())
+        paths[f"lr = {rate:g}"] = np.array(path)
+    return _figure(entry.name, np.arange(101), paths, "update")
 
 
 def _beside(x: Any, zeros: int) -> Any:
@@ -245,29 +325,34 @@ def _beside(x: Any, zeros: int) -> Any:
 
 def plot(drawn: Curve, name: str) -> bytes:
     """Value, first and second derivative as SVG."""
+    import chainrule as cr
+
+    with np.errstate(all="ignore"):
+        lines = [drawn.f(drawn.x) if drawn.value is None else drawn.value]
+        derivative = drawn.f
+        for _ in range(2):
+            derivative = _summed(derivative)
+            lines.append(derivative(cr.tensor(drawn.x)).numpy())
+    labels = ("value", "first derivative", "second derivative")
+    return _figure(name, drawn.x, dict(zip(labels, lines, strict=True)), "x")
+
+
+def _figure(name: str, x: Any, lines: dict[str, Any], along: str) -> bytes:
     import matplotlib as mpl
 
     mpl.use("svg")
     from matplotlib.figure import Figure
 
-    import chainrule as cr
-
-    with np.errstate(all="ignore"), mpl.rc_context({"svg.hashsalt": name}):
-        lines = [drawn.f(drawn.x)]
-        derivative = drawn.f
-        for _ in range(2):
-            derivative = _summed(derivative)
-            lines.append(derivative(cr.tensor(drawn.x)).numpy())
+    with mpl.rc_context({"svg.hashsalt": name}):
         figure = Figure(figsize=(6.4, 3.4), layout="constrained")
         axes = figure.subplots()
-        for y, label, style in zip(lines, ("value", "first derivative", "second derivative"),
-                                   ("-", "--", ":"), strict=True):  # fmt: skip
-            axes.plot(drawn.x, y, style, label=label)
-        highest = max(np.max(np.abs(y)) for y in lines[:1])
+        for (label, y), style in zip(lines.items(), ("-", "--", ":"), strict=False):
+            axes.plot(x, y, style, label=label)
+        highest = np.max(np.abs(next(iter(lines.values()))))
         axes.set_ylim(*np.clip(axes.get_ylim(), -3 * highest, 3 * highest))
         axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
         axes.axvline(0, color="0.8", linewidth=0.8, zorder=0)
-        axes.set_xlabel("x")
+        axes.set_xlabel(along)
         axes.legend()
         out = io.BytesIO()
         figure.savefig(out, format="svg", metadata={"Date": None})
@@ -426,6 +511,8 @@ def on_files(files: Any, config: Any) -> Any:
         drawn = curve(entry)
         if drawn is not None:
             made[f"{entry.path}.svg"] = plot(drawn, entry.name)
+        elif entry.family == "Optimizers":
+            made[f"{entry.path}.svg"] = descent(entry)
     for path, content in made.items():
         files.append(File.generated(config, path, content=content))
     return files

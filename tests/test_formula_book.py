@@ -112,8 +112,8 @@ def test_a_page_says_what_the_formula_is(book: ModuleType) -> None:
 
 def test_a_plot_is_the_same_every_time(book: ModuleType) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    drawn = [book.curve(e) for e in book.entries()]
-    assert sum(c is not None for c in drawn) > 40
+    for e in book.entries():
+        assert e.family == "Optimizers" or book.curve(e) is not None, e.name
     (silu,) = [e for e in book.entries() if e.name == "silu"]
     assert book.plot(book.curve(silu), "silu") == book.plot(book.curve(silu), "silu")
 
@@ -173,7 +173,7 @@ def look(page: Path, profile: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "images"),
     [("activations/gelu", 1), ("activations/softmax", 1), ("losses/cross_entropy", 1),
-     ("optimizers/adam", 0)],
+     ("optimizers/adam", 1)],
 )  # fmt: skip
 def test_pages_show_in_a_browser(site: Path, tmp_path: Path, path: str, images: int) -> None:
     report = look(site / "formulas" / f"{path}.html", tmp_path)
