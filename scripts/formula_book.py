@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import inspect
 import io
+import os
 import re
 import sys
 import textwrap
@@ -23,13 +24,14 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))  # for the measure of rounding, which the tests use too
 
-from chainrule.compile import eager  # noqa: E402
+from chainrule.compile import eager, native  # noqa: E402
 from chainrule.compile.expression import Program  # noqa: E402
 from chainrule.compile.kernel import Kernel  # noqa: E402
 from chainrule.compile.print_math import equations  # noqa: E402
 from chainrule.compile.trace import trace  # noqa: E402
 from chainrule.ops.formula import FORMULAS, Compiled, Formula  # noqa: E402
 from tests_rounding import EPS, Analysis, pulled  # noqa: E402
+from tests_steps import build_at_once  # noqa: E402
 
 _X = np.linspace(-6, 6, 481)
 _CHECKED = 20_001  # numbers at which rounding is measured
@@ -367,29 +369,46 @@ def _summed(f: Any) -> Any:
 
 def _rounding(entry: Entry) -> list[str]:
     """The largest error of each executor, in eps times the magnitude of the terms."""
-    program, f = entry.program, entry.formula
-    if entry.family == "Losses" and f is not None:
-        program = f.trace(reduction="none")
-    elementwise = f is None or Compiled(program).elementwise
-    inputs = _inputs(entry, program, elementwise)
-    programs = [("value", program, inputs)]
-    real = [a.dtype == np.float32 for a in inputs]
-    if f is not None and any(real):
-        with np.errstate(all="ignore"):
-            y = np.asarray(Kernel(program)._numpy(_signature(inputs))(*inputs)[0])
-        programs.append(("derivative", pulled(program, real), [*inputs, np.ones_like(y)]))
-    rows = []
-    for what, of, arrays in programs:
+    _build()
+    rows, count = [], 0
+    for what, of, arrays, elementwise in _programs(entry):
         found = Analysis(of, arrays, elementwise, entries=24).findings()
         runs = (_native(of, arrays), Kernel(of)._numpy(_signature(arrays)))
         cells = ["–" if run is None else f"{_ratio(run, arrays, found):.2f}" for run in runs]
         rows.append(f"| {what} | {' | '.join(cells)} |")
-    count = max(a.size for a in inputs)
+        count = max(count, *(a.size for a in arrays))
     return [
         f"The largest error in float32 at inputs of up to {count:,} numbers, in units of "
         "ε Σ|terms| (ε = 2⁻²³; at most 4, see [exactness](../../exactness.md)):",
         "\n".join(["| | C | NumPy |", "|---|--:|--:|", *rows]),
     ]
+
+
+def _programs(entry: Entry) -> list[tuple[str, Program, list[Any], bool]]:
+    """The program of the value and of the derivative, with inputs; whether entries are apart."""
+    program, f = entry.program, entry.formula
+    if entry.family == "Losses" and f is not None:
+        program = f.trace(reduction="none")
+    elementwise = f is None or Compiled(program).elementwise
+    inputs = _inputs(entry, program, elementwise)
+    found = [("value", program, inputs, elementwise)]
+    real = [a.dtype == np.float32 for a in inputs]
+    if f is not None and any(real):
+        with np.errstate(all="ignore"):
+            y = np.asarray(Kernel(program)._numpy(_signature(inputs))(*inputs)[0])
+        pull = pulled(program, real)
+        found.append(("derivative", pull, [*inputs, np.ones_like(y)], elementwise))
+    return found
+
+
+@cache
+def _build() -> None:
+    """Build the native code of all pages with one run of the compiler, where there is one."""
+    with native.collecting() as texts:
+        for entry in entries():
+            for _, program, arrays, _ in _programs(entry):
+                _native(program, arrays)
+    build_at_once(texts)
 
 
 #: Where arguments lie that are not just any number.
@@ -446,7 +465,16 @@ def _signature(arrays: list[Any]) -> tuple[Any, ...]:
 
 
 def _native(program: Program, arrays: list[Any]) -> Any:
-    return eager.native_plan(program, _signature(arrays), {}, False, False)
+    chosen = os.environ.get("CHAINRULE_NATIVE")
+    if chosen == "0":
+        return None
+    os.environ["CHAINRULE_NATIVE"] = "always"  # also what is small, or not shipped
+    try:
+        return eager.native_plan(program, _signature(arrays), {}, False, False)
+    finally:
+        del os.environ["CHAINRULE_NATIVE"]
+        if chosen is not None:
+            os.environ["CHAINRULE_NATIVE"] = chosen
 
 
 def _ratio(run: Any, arrays: list[Any], findings: list[Any]) -> float:
