@@ -30,7 +30,7 @@ from chainrule.compile.kernel import Kernel  # noqa: E402
 from chainrule.compile.print_math import equations  # noqa: E402
 from chainrule.compile.trace import trace  # noqa: E402
 from chainrule.ops.formula import FORMULAS, Compiled, Formula  # noqa: E402
-from tests_rounding import EPS, Analysis, pulled  # noqa: E402
+from tests_rounding import Analysis, pulled, ratios  # noqa: E402
 from tests_steps import build_at_once  # noqa: E402
 
 _X = np.linspace(-6, 6, 481)
@@ -478,15 +478,10 @@ def _native(program: Program, arrays: list[Any]) -> Any:
 
 
 def _ratio(run: Any, arrays: list[Any], findings: list[Any]) -> float:
-    worst = 0.0
     with np.errstate(all="ignore"):
-        for y, found in zip(run(*[a.copy() for a in arrays]), findings, strict=True):
-            y = np.broadcast_to(np.asarray(y), found.exact.shape).ravel()[found.entries]
-            exact = found.exact.ravel()[found.entries]
-            ratio = np.abs(y.astype(np.float64) - exact) / (EPS * found.terms.ravel())
-            aside = found.crossing.ravel() | found.beyond.ravel()
-            worst = max(worst, float(np.max(np.where((y == exact) | aside, 0.0, ratio))))
-    return worst
+        outputs = run(*[a.copy() for a in arrays])
+    pairs = zip(outputs, findings, strict=True)
+    return max(float(ratios(np.broadcast_to(y, f.exact.shape), f).max()) for y, f in pairs)
 
 
 _CSS = """\

@@ -260,6 +260,19 @@ def _double(a):
     return a.astype(np.float64) if a.dtype.kind == "f" else a
 
 
+def ratios(y, found):
+    """|error| / (eps S) of the entries looked at; infinite for a wrong NaN or infinity."""
+    y = y.ravel()[found.entries].astype(np.float64)
+    exact = found.exact.ravel()[found.entries]
+    with np.errstate(all="ignore"):
+        ratio = np.abs(y - exact) / (EPS * found.terms.ravel())
+        same = (y == exact) | (np.isnan(y) & np.isnan(exact))
+        # beyond the largest number infinity is right
+        same |= np.isinf(y) & (np.sign(y) == np.sign(exact)) & (np.abs(exact) > HUGE)
+    ratio = np.where(same | found.crossing | found.beyond, 0.0, ratio)
+    return np.where(np.isnan(ratio), np.inf, ratio)
+
+
 # -- the same with many digits --------------------------------------------------------------------
 
 

@@ -21,7 +21,7 @@ from chainrule.compile.lower import lower
 from chainrule.compile.trace import trace
 from chainrule.ops import elementwise, loss, reduction, standardization
 from chainrule.ops.formula import FORMULAS, Formula
-from tests_rounding import BOUND, EPS, HUGE, Analysis, exactly, pulled
+from tests_rounding import BOUND, Analysis, exactly, pulled, ratios
 
 F = np.float32
 #: Parameters beside the defaults.
@@ -306,19 +306,6 @@ def test_the_tape(name):
                     ys = cr.autograd.grad(ys, ts, gs, create_graph=True)
             for y, found in zip(ys, case.findings, strict=True):
                 assert ratios(y.detach().numpy(), found).max() <= BOUND, case.label
-
-
-def ratios(y, found):
-    """|error| / (eps S) of the entries looked at; infinite for a wrong NaN or infinity."""
-    y = y.ravel()[found.entries].astype(np.float64)
-    exact = found.exact.ravel()[found.entries]
-    with np.errstate(all="ignore"):
-        ratio = np.abs(y - exact) / (EPS * found.terms.ravel())
-        same = (y == exact) | (np.isnan(y) & np.isnan(exact))
-        # beyond the largest number infinity is right
-        same |= np.isinf(y) & (np.sign(y) == np.sign(exact)) & (np.abs(exact) > HUGE)
-    ratio = np.where(same | found.crossing | found.beyond, 0.0, ratio)
-    return np.where(np.isnan(ratio), np.inf, ratio)
 
 
 # -- the measure itself ---------------------------------------------------------------------------

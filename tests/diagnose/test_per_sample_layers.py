@@ -67,7 +67,6 @@ def test_every_activation(name: str) -> None:
     agree(cr.per_sample_gradients(model, squared, x, y), of_each_alone(model, squared, x, y))
 
 
-@pytest.mark.skipif(not hasattr(nn, "PReLU"), reason="there is no PReLU")
 @pytest.mark.parametrize("shape", [(4,), (4, 3), (4, 3, 2)])
 @pytest.mark.parametrize("slopes", [1, 4])
 def test_a_learned_slope(shape: tuple[int, ...], slopes: int) -> None:
