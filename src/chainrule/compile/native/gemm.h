@@ -1,20 +1,22 @@
 /* C = op(A) op(B) of one type: REAL, whose names are made by NAMED. Included once for each type.
  *
- * C is shared out in blocks, and a block is summed over k in slices. Of a slice, B's part is packed
- * into panels two vectors wide, which stay in the second cache, and A's, one after the other, into
- * strips of TALL rows, which stay in the first. A strip times a panel is a tile of C that lives in
- * registers. Every entry of C is summed in the order of k, slice by slice, wherever the edges of
- * blocks and tiles fall: its bits depend on k alone, not on threads or on the other sizes.
+ * C is summed over k in slices. Of a slice, A's part is packed into strips of at most TALL rows, which
+ * stay in the first cache, and B's into panels two vectors wide, which stay in the second. A strip
+ * times a panel is a tile of C that lives in registers. A task is some strips by some panels: it packs
+ * its strips for itself, and the panels for everybody who has not got them yet. Every entry of C is
+ * summed in the order of k, slice by slice, wherever the edges of tiles and tasks fall: its bits
+ * depend on k alone, not on threads or on the other sizes.
  */
 
 typedef REAL NAMED(Vector) __attribute__((vector_size(VECTOR), aligned(sizeof(REAL)), may_alias));
 #define WIDE ((ptrdiff_t)(VECTOR / sizeof(REAL)))
-#define WIDEST ((ptrdiff_t)(1024 / sizeof(REAL))) /* columns of a block */
+#define PANEL (2 * WIDE)
 
-/* A tile: rows ≤ TALL of a strip, one or two vectors of a panel. `columns` of it are stored. */
+/* A tile: the rows of a strip, one or two vectors of a panel; of it, `stored` rows and `columns`
+ * columns are stored. */
 static inline __attribute__((always_inline)) void
 NAMED(tile)(int rows, int vectors, ptrdiff_t k, const REAL *a, const REAL *b, REAL *c,
-            ptrdiff_t ldc, ptrdiff_t columns, int add)
+            ptrdiff_t ldc, ptrdiff_t stored, ptrdiff_t columns, int add)
 {
     NAMED(Vector) sum[TALL][2];
     for (int i = 0; i < rows; i++)
@@ -28,8 +30,8 @@ NAMED(tile)(int rows, int vectors, ptrdiff_t k, const REAL *a, const REAL *b, RE
             for (int v = 0; v < vectors; v++)
                 sum[i][v] += a[i] * right[v];
     }
-    for (int i = 0; i < rows; i++, c += ldc) {
-        if (columns == vectors * WIDE) {
+    if (stored == rows && columns == vectors * WIDE) {
+        for (int i = 0; i < rows; i++, c += ldc)
             for (int v = 0; v < vectors; v++) {
                 NAMED(Vector) *to = (NAMED(Vector) *)c + v;
                 if (add)
@@ -37,39 +39,38 @@ NAMED(tile)(int rows, int vectors, ptrdiff_t k, const REAL *a, const REAL *b, RE
                 else
                     *to = sum[i][v];
             }
-        } else {
-            REAL line[2 * VECTOR / sizeof(REAL)];
-            memcpy(line, sum[i], (size_t)vectors * VECTOR);
-            for (ptrdiff_t j = 0; j < columns; j++)
-                c[j] = add ? c[j] + line[j] : line[j];
-        }
+        return;
     }
+    REAL line[TALL][2 * VECTOR / sizeof(REAL)];
+    for (int i = 0; i < rows; i++)
+        for (int v = 0; v < vectors; v++)
+            ((NAMED(Vector) *)line[i])[v] = sum[i][v];
+    for (ptrdiff_t i = 0; i < stored; i++, c += ldc)
+        for (ptrdiff_t j = 0; j < columns; j++)
+            c[j] = add ? c[j] + line[i][j] : line[i][j];
 }
 
-/* The heights there are code for; a strip of another height is made of several. */
-static int NAMED(height)(ptrdiff_t rows)
-{
-    return rows >= TALL ? TALL : TALL > 8 && rows >= 8 ? 8 : rows >= 4 ? 4 : rows >= 2 ? 2 : 1;
-}
-
+/* There is code for even heights; of the last row of an odd strip, nothing is stored. */
 static __attribute__((noinline)) void
-NAMED(tile_of)(int rows, int vectors, ptrdiff_t k, const REAL *a, const REAL *b, REAL *c,
+NAMED(tile_of)(ptrdiff_t rows, int vectors, ptrdiff_t k, const REAL *a, const REAL *b, REAL *c,
                ptrdiff_t ldc, ptrdiff_t columns, int add)
 {
 #define TILE(h)                                                                               \
     case h:                                                                                   \
         if (vectors == 2)                                                                     \
-            NAMED(tile)(h, 2, k, a, b, c, ldc, columns, add);                                 \
+            NAMED(tile)(2 * h, 2, k, a, b, c, ldc, rows, columns, add);                       \
         else                                                                                  \
-            NAMED(tile)(h, 1, k, a, b, c, ldc, columns, add);                                 \
+            NAMED(tile)(2 * h, 1, k, a, b, c, ldc, rows, columns, add);                       \
         return
-    switch (rows) {
-        TILE(TALL);
-#if TALL > 8
-        TILE(8);
-#endif
-#if TALL != 4
+    switch ((rows + 1) / 2) {
+#if TALL == 14
+        TILE(7);
+        TILE(6);
+        TILE(5);
         TILE(4);
+#endif
+#if TALL >= 6
+        TILE(3);
 #endif
         TILE(2);
         TILE(1);
@@ -77,103 +78,132 @@ NAMED(tile_of)(int rows, int vectors, ptrdiff_t k, const REAL *a, const REAL *b,
 #undef TILE
 }
 
-/* A strip of A, or panels of B: `n` rows of A or columns of B, cut into pieces. Piece after piece, in
- * the order of k, a piece's entries stand side by side at a pitch; what is between is not used. */
+/* One strip or panel: `n` rows of A or columns of B, side by side at a pitch in the order of k. What
+ * is between is not used. */
 static void NAMED(pack)(const REAL *from, ptrdiff_t down, ptrdiff_t along, ptrdiff_t n,
-                        ptrdiff_t piece, ptrdiff_t pitch, ptrdiff_t k, REAL *to)
+                        ptrdiff_t pitch, ptrdiff_t k, REAL *to)
 {
+    enum { LINE = 64 / (BLOCK * sizeof(REAL)) }; /* blocks of a cache line */
     ptrdiff_t turned = down == 1 ? 0 : k - k % BLOCK; /* of k: where along is 1 */
-    for (ptrdiff_t j = 0; j < n && turned; j += piece) {
-        ptrdiff_t many = n - j < piece ? n - j : piece;
-        ptrdiff_t wide = many <= WIDE && piece == 2 * WIDE ? WIDE : pitch;
-        for (ptrdiff_t p = 0; p < turned; p += BLOCK)
-            for (ptrdiff_t l = 0; l < many; l += BLOCK) {
-                const REAL *row[BLOCK];
+    for (ptrdiff_t p = 0; p < turned; p += LINE * BLOCK)
+        for (ptrdiff_t l = 0; l < n; l += BLOCK) {
+            const REAL *row[BLOCK];
+            for (ptrdiff_t i = 0; i < BLOCK; i++)
+                row[i] = from + (l + i < n ? l + i : n - 1) * down + p;
+            for (ptrdiff_t q = p; q < turned && q < p + LINE * BLOCK; q += BLOCK) {
+                NAMED(turn_rows)(row, to + q * pitch + l, pitch);
                 for (ptrdiff_t i = 0; i < BLOCK; i++)
-                    row[i] = from + (j + (l + i < many ? l + i : many - 1)) * down + p;
-                NAMED(turn_rows)(row, to + j / piece * pitch * k + p * wide + l, wide);
+                    row[i] += BLOCK;
             }
-    }
-    for (ptrdiff_t p = turned; p < k; p++) { /* all pieces of a row: its memory is one page */
-        const REAL *in = from + p * along;
-        for (ptrdiff_t j = 0; j < n; j += piece) {
-            ptrdiff_t many = n - j < piece ? n - j : piece;
-            ptrdiff_t wide = many <= WIDE && piece == 2 * WIDE ? WIDE : pitch;
-            REAL *out = to + j / piece * pitch * k + p * wide;
-            if (down == 1 && many == TALL)
-                memcpy(out, in + j, TALL * sizeof(REAL));
-            else if (down == 1 && many == 2 * WIDE)
-                memcpy(out, in + j, 2 * VECTOR);
-            else
-                for (ptrdiff_t i = 0; i < many; i++)
-                    out[i] = in[(j + i) * down];
         }
-    }
+    from += turned * along, to += turned * pitch;
+    ptrdiff_t rest = k - turned;
+    if (down == 1 && n == PANEL)
+        for (; rest; rest--, from += along, to += pitch)
+            memcpy(to, from, 2 * VECTOR);
+    else if (down == 1 && n == TALL)
+        for (; rest; rest--, from += along, to += pitch)
+            memcpy(to, from, TALL * sizeof(REAL));
+    else if (down == 1 && n == TALL - 2)
+        for (; rest; rest--, from += along, to += pitch)
+            memcpy(to, from, (TALL - 2) * sizeof(REAL));
+    else
+        for (; rest; rest--, from += along, to += pitch)
+            for (ptrdiff_t i = 0; i < n; i++)
+                to[i] = from[i * down];
 }
 
+/* A slice of some columns of C. */
 typedef struct {
-    const Product *p;
     const REAL *a, *b;
     REAL *c;
-    ptrdiff_t tall, wide, across; /* rows and columns of a block of C, blocks in a row of blocks */
-} NAMED(Job);
+    ptrdiff_t down_a, along_a, down_b, along_b, ldc, m, n, k;
+    ptrdiff_t parts, groups, runs;  /* C is cut into parts down, groups across, and runs down a part */
+    ptrdiff_t part, run, group;     /* strips of a part and of a run, panels of a group */
+    int add;
+    Place *place;                   /* of every panel */
+} NAMED(Slice);
 
-/* One block of C. */
-static void NAMED(block)(const void *context, ptrdiff_t task, void *memory)
+/* Where strip s begins: heights are even and differ by 2 at most. */
+static ptrdiff_t NAMED(top)(const NAMED(Slice) *q, ptrdiff_t s)
 {
-    const NAMED(Job) *job = context;
-    const Product *q = job->p;
-    ptrdiff_t i0 = task / job->across * job->tall, j0 = task % job->across * job->wide;
-    ptrdiff_t i1 = i0 + job->tall < q->m ? i0 + job->tall : q->m;
-    ptrdiff_t j1 = j0 + job->wide < q->n ? j0 + job->wide : q->n;
-    ptrdiff_t down_a = q->ta ? 1 : q->lda, along_a = q->ta ? q->lda : 1;
-    ptrdiff_t down_b = q->tb ? q->ldb : 1, along_b = q->tb ? 1 : q->ldb;
-    REAL *panels = memory, *strip = panels + DEEP * WIDEST;
-    ptrdiff_t slices = (q->k + DEEP - 1) / DEEP, deep = ((q->k + slices - 1) / slices + 7) / 8 * 8;
-    for (ptrdiff_t p = 0; p < q->k; p += deep) {
-        ptrdiff_t k = q->k - p < deep ? q->k - p : deep;
-        NAMED(pack)(job->b + j0 * down_b + p * along_b, down_b, along_b, j1 - j0, 2 * WIDE,
-                    2 * WIDE, k, panels);
-        for (ptrdiff_t i = i0, rows; i < i1; i += rows) {
-            rows = NAMED(height)(i1 - i);
-            NAMED(pack)(job->a + i * down_a + p * along_a, down_a, along_a, rows, rows, PITCH, k,
-                        strip);
-            for (ptrdiff_t j = j0; j < j1; j += 2 * WIDE) {
-                ptrdiff_t n = j1 - j < 2 * WIDE ? j1 - j : 2 * WIDE;
-                NAMED(tile_of)((int)rows, n > WIDE ? 2 : 1, k, strip, panels + (j - j0) * k,
-                               job->c + i * q->ldc + j, q->ldc, n, p > 0);
+    ptrdiff_t strips = q->part * q->parts, i = (s * q->m + 2 * strips - 1) / (2 * strips) * 2;
+    return i < q->m ? i : q->m;
+}
+
+/* A run of strips by a group of panels. */
+static void NAMED(task)(const void *context, ptrdiff_t task, void *own, void *common)
+{
+    const NAMED(Slice) *q = context;
+    ptrdiff_t run = task % q->runs * q->run, part = task / q->runs / q->groups;
+    ptrdiff_t s1 = run + q->run < q->part ? run + q->run : q->part;
+    ptrdiff_t panels = (q->n + PANEL - 1) / PANEL, j0 = task / q->runs % q->groups * q->group;
+    ptrdiff_t j1 = j0 + q->group < panels ? j0 + q->group : panels;
+    for (ptrdiff_t s = run; s < s1; s++) {
+        ptrdiff_t i = NAMED(top)(q, part * q->part + s);
+        ptrdiff_t rows = NAMED(top)(q, part * q->part + s + 1) - i;
+        NAMED(pack)(q->a + i * q->down_a, q->down_a, q->along_a, rows, PITCH, q->k, own);
+        for (ptrdiff_t l = j0; l < j1; l++) {
+            ptrdiff_t j = part % 2 ? j0 + j1 - 1 - l : l; /* two threads begin with different ones */
+            ptrdiff_t columns = q->n - j * PANEL < PANEL ? q->n - j * PANEL : PANEL;
+            int vectors = columns > WIDE ? 2 : 1;
+            REAL *panel = (REAL *)common + j * PANEL * q->k;
+            if (first(&q->place[j])) {
+                NAMED(pack)(q->b + j * PANEL * q->down_b, q->down_b, q->along_b, columns,
+                            vectors * WIDE, q->k, panel);
+                ready(&q->place[j]);
             }
+            NAMED(tile_of)(rows, vectors, q->k, own, panel, q->c + i * q->ldc + j * PANEL, q->ldc,
+                           columns, q->add);
         }
     }
 }
 
-/* Blocks in the numbers, across and down, that seem to take the least time: for a thread's share of
- * blocks their tiles and what they pack, and something for those who wait at the end. Returns 0 where
- * memory is lacking. */
+/* How a slice is cut for these threads. By rows, each of them needs all panels; by columns, all
+ * strips, and caches quarrel over the lines of C where two threads meet in a row. The sums count
+ * entries packed, and everything else in times of that. */
+static void NAMED(cut)(NAMED(Slice) *q, ptrdiff_t threads)
+{
+    ptrdiff_t panels = (q->n + PANEL - 1) / PANEL, most = SECOND / (2 * VECTOR * q->k);
+    ptrdiff_t groups = (panels + most - 1) / most, across = (groups + threads - 1) / threads * threads;
+    double m = (double)q->m, n = (double)q->n, k = (double)q->k, t = (double)threads;
+    double by_rows = m * k * (double)groups + (n * k + 1000 * (double)panels) * t;
+    double by_columns = m * k * (double)across + n * k + 0.3 * m * n * t;
+    q->parts = by_rows < by_columns ? threads : 1;
+    q->group = by_rows < by_columns ? (panels + groups - 1) / groups : (panels + across - 1) / across;
+    q->groups = (panels + q->group - 1) / q->group;
+    q->part = (q->m + TALL * q->parts - 1) / (TALL * q->parts);
+    ptrdiff_t all = q->part * q->parts * q->groups, run = LEAST / (TALL * q->group * PANEL * q->k);
+    q->run = 1 + (run > all / (MOST_TASKS / 2) ? run : all / (MOST_TASKS / 2));
+    q->runs = (q->part + q->run - 1) / q->run;
+}
+
+/* Returns 0 where memory is lacking. */
 static int NAMED(multiply)(const Product *p, const void *a, const void *b, void *c)
 {
-    NAMED(Job) job = {.p = p, .a = a, .b = b, .c = c};
-    ptrdiff_t panels = (p->n + 2 * WIDE - 1) / (2 * WIDE), strips = (p->m + TALL - 1) / TALL;
-    ptrdiff_t threads = thread_count(), most = 4 * threads;
-    double least = INFINITY;
-    for (ptrdiff_t across = (p->n + WIDEST - 1) / WIDEST; across <= panels;
-         across += across / 4 + 1) {
-        ptrdiff_t wide = (panels + across - 1) / across * 2 * WIDE;
-        ptrdiff_t columns = (p->n + wide - 1) / wide;
-        for (ptrdiff_t down = 1; down <= strips && down <= most; down += down / 4 + 1) {
-            ptrdiff_t tall = (strips + down - 1) / down * TALL, rows = (p->m + tall - 1) / tall;
-            double h = (double)(tall < p->m ? tall : p->m), w = (double)wide;
-            double block = h * w / (double)(2 * WIDE) + 0.3 * (h + w);
-            double time = ((double)((rows * columns + threads - 1) / threads) + 0.5) * block;
-            if (time < least) {
-                least = time;
-                job.wide = wide, job.tall = tall, job.across = columns;
-            }
+    enum { COLUMNS = MOST_PANELS * 2 * VECTOR / sizeof(REAL) };
+    Place place[MOST_PANELS];
+    NAMED(Slice) q = {.down_a = p->ta ? 1 : p->lda, .along_a = p->ta ? p->lda : 1,
+                      .down_b = p->tb ? p->ldb : 1, .along_b = p->tb ? 1 : p->ldb,
+                      .ldc = p->ldc, .m = p->m, .place = place};
+    ptrdiff_t slices = (p->k + DEEP - 1) / DEEP, deep = ((p->k + slices - 1) / slices + 7) / 8 * 8;
+    ptrdiff_t strides = (p->n + COLUMNS - 1) / COLUMNS;
+    ptrdiff_t wide = ((p->n + strides - 1) / strides + PANEL - 1) / PANEL * PANEL;
+    for (ptrdiff_t j = 0; j < p->n; j += wide)
+        for (ptrdiff_t l = 0; l < p->k; l += deep) {
+            q.a = (const REAL *)a + l * q.along_a;
+            q.b = (const REAL *)b + j * q.down_b + l * q.along_b;
+            q.c = (REAL *)c + j;
+            q.n = p->n - j < wide ? p->n - j : wide;
+            q.k = p->k - l < deep ? p->k - l : deep;
+            q.add = l > 0;
+            NAMED(cut)(&q, thread_count());
+            for (int i = 0; i < MOST_PANELS; i++)
+                place[i].state = MISSING;
+            if (!share(NAMED(task), &q, q.parts * q.groups * q.runs))
+                return 0;
         }
-        if (across > most)
-            break;
-    }
-    return share(NAMED(block), &job, job.across * ((p->m + job.tall - 1) / job.tall));
+    return 1;
 }
 #undef WIDE
-#undef WIDEST
+#undef PANEL

@@ -380,7 +380,7 @@ typedef struct {
     ptrdiff_t part;       /* rows or columns of a task */
 } Shared;
 
-static void part_of_kernel(const void *context, ptrdiff_t task, void *memory)
+static void part_of_kernel(const void *context, ptrdiff_t task, void *own, void *common)
 {
     const Shared *s = context;
     const Instruction *x = s->kernel;
@@ -392,7 +392,8 @@ static void part_of_kernel(const void *context, ptrdiff_t task, void *memory)
         operand[i] = (char *)s->operand[i] +
                      from * (by_rows ? x->u.kernel.down[i] : x->u.kernel.item[i]);
     *sides = *sides - from < s->part ? *sides - from : s->part;
-    x->u.kernel.function(rows, columns, operand, x->u.kernel.steps, memory);
+    (void)common;
+    x->u.kernel.function(rows, columns, operand, x->u.kernel.steps, own);
 }
 
 /* Run a kernel in parts, sixteen rows or columns or a multiple of it each; 0 where it was not. */

@@ -14,10 +14,11 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { MOST_THREADS = 64, MEMORY = 1 << 19 };
+enum { MOST_THREADS = 64, MEMORY = 1 << 19, COMMON = 1 << 21 };
 
-/* memory: MEMORY bytes of scratch that no other task has meanwhile. */
-typedef void (*Task)(const void *context, ptrdiff_t task, void *memory);
+/* own: MEMORY bytes of scratch that no other task has meanwhile; common: COMMON bytes that all tasks
+ * of the job have. */
+typedef void (*Task)(const void *context, ptrdiff_t task, void *own, void *common);
 
 static int (*threads_wanted)(void); /* the BLAS's, so that one setting governs both */
 
@@ -41,7 +42,7 @@ static struct {
     uint64_t ticket;
     ptrdiff_t done;         /* tasks */
     int sleepers, threads, allowed; /* allowed: how many may take tasks of this job */
-    void *memory[MOST_THREADS];
+    void *memory[MOST_THREADS], *common;
 } pool = {.taken = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER,
           .called = PTHREAD_COND_INITIALIZER};
 
@@ -52,6 +53,15 @@ static inline void breathe(void)
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
 #endif
+}
+
+/* For the i-th time, for another thread that is at work. */
+static void wait_a_moment(int i)
+{
+    if (i < 10000)
+        breathe();
+    else
+        sched_yield();
 }
 
 static int idle(uint64_t ticket, int who)
@@ -74,7 +84,7 @@ static void take_tasks(uint64_t job, int who)
                                          __ATOMIC_ACQUIRE))
             continue;
         /* while one task is not done, the job stays */
-        pool.task(pool.context, (ptrdiff_t)(who ? end - 1 : first), pool.memory[who]);
+        pool.task(pool.context, (ptrdiff_t)(who ? end - 1 : first), pool.memory[who], pool.common);
         __atomic_fetch_add(&pool.done, 1, __ATOMIC_RELEASE);
         seen = __atomic_load_n(&pool.ticket, __ATOMIC_ACQUIRE);
     }
@@ -125,6 +135,10 @@ static void forget_threads(void)
 static int start_threads(int n)
 {
     static int prepared;
+    if (!pool.common && posix_memalign(&pool.common, 64, COMMON)) {
+        pool.common = NULL;
+        return 0;
+    }
     for (int who = 0; who < n; who++) {
         pthread_t thread;
         if (!pool.memory[who] && posix_memalign(&pool.memory[who], 64, MEMORY)) {
@@ -171,21 +185,18 @@ static int share(Task task, const void *context, ptrdiff_t tasks)
             }
             take_tasks(job, 0);
             for (int i = 0; __atomic_load_n(&pool.done, __ATOMIC_ACQUIRE) < tasks; i++)
-                if (i < 10000)
-                    breathe();
-                else
-                    sched_yield();
+                wait_a_moment(i);
         } else if (n == 1) {
             for (ptrdiff_t i = 0; i < tasks; i++)
-                task(context, i, pool.memory[0]);
+                task(context, i, pool.memory[0], pool.common);
         }
         pthread_mutex_unlock(&pool.taken);
         return n > 0;
     }
-    if (posix_memalign(&memory, 64, MEMORY))
+    if (posix_memalign(&memory, 64, MEMORY + COMMON))
         return 0;
     for (ptrdiff_t i = 0; i < tasks; i++)
-        task(context, i, memory);
+        task(context, i, memory, (char *)memory + MEMORY);
     free(memory);
     return 1;
 }
