@@ -43,6 +43,7 @@ from chainrule.nn.dropout import (
     FeatureAlphaDropout,
 )
 from chainrule.nn.embedding import EmbedColumns, Embedding
+from chainrule.nn.ensemble import Ensemble
 from chainrule.nn.loss import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -99,6 +100,7 @@ __all__ = [
     "Dropout3d",
     "EmbedColumns",
     "Embedding",
+    "Ensemble",
     "FeatureAlphaDropout",
     "Flatten",
     "FocalLoss",

@@ -14,6 +14,7 @@ from chainrule.nn import activation, basic, dropout, loss
 from chainrule.nn.containers import ModuleDict, ModuleList, Sequential
 from chainrule.nn.dense import Dense
 from chainrule.nn.embedding import EmbedColumns, Embedding
+from chainrule.nn.ensemble import Ensemble
 from chainrule.nn.module import Module
 from chainrule.nn.parameter import Parameter
 from chainrule.nn.standardize import Standardize
@@ -25,7 +26,7 @@ __all__ = ["REGISTRY", "architecture", "build"]
 REGISTRY: dict[str, type[Module]] = {
     cls.__name__: cls
     for cls in (
-        Sequential, ModuleList, ModuleDict, Dense, Standardize,
+        Sequential, ModuleList, ModuleDict, Ensemble, Dense, Standardize,
         basic.Identity, basic.Flatten, Embedding, EmbedColumns, dropout.Dropout, dropout.Dropout1d,
         dropout.Dropout2d, dropout.Dropout3d, dropout.AlphaDropout, dropout.FeatureAlphaDropout,
         activation.Activation, activation.ReLU, activation.LeakyReLU, activation.PReLU,

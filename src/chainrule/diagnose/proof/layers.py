@@ -34,6 +34,10 @@ _LAYERS: dict[str, tuple[Callable[[], tuple[Any, ...]], tuple[int, ...]]] = {
     "Flatten": (tuple, (4, 2, 3)),
     "Standardize": (lambda: (draws("means", 6), draws("scales", 6, low=0.3)), (4, 6)),
     "Threshold": (lambda: (0.5, 0.1), (4, 6)),
+    "Ensemble": (
+        lambda: ([nn.Dense(6, 3), nn.Sequential(nn.Dense(6, 2), nn.Tanh(), nn.Dense(2, 3))],),
+        (4, 6),
+    ),
     "Sequential": (lambda: (nn.Dense(6, 5, activation="gelu"), nn.Dense(5, 3)), (4, 6)),
 }
 
@@ -77,6 +81,8 @@ def _plain(layer: Any, x: Any) -> Any:
         for child in layer.children():
             x = _plain(child, x)
         return x
+    if isinstance(layer, nn.Ensemble):
+        return sum(_plain(member, x) for member in layer) / len(layer)
     if isinstance(layer, nn.Dense):
         z = x @ layer.weight.T
         z = z if layer.bias is None else z + layer.bias
