@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from chainrule.autograd import capture
 from tests_steps import assert_equal_to_eager, difference, state_of
 
 nn, ops, optim = cr.nn, cr.ops, cr.optim
@@ -35,6 +36,27 @@ def step_of(model: Any, optimizer: Any) -> Any:
         return loss
 
     return step
+
+
+# -- how a replay is judged -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("off", "agree"),
+    [(1e-5, True), (0.5, False), (np.nan, False)],
+    ids=["rounding", "wrong", "NaN"],
+)
+def test_updates_are_judged_by_what_they_move(off: float, agree: bool) -> None:
+    before = [np.zeros(100), np.zeros(8), np.arange(3)]
+    eager = [R.normal(size=100), 1e-9 * R.normal(size=8), np.arange(3) + 1]
+    replay = [eager[0] * (1 + off), eager[1], eager[2]]
+    assert capture._same_updates(eager, replay, before) is agree
+    # what is nothing but rounding beside the rest may be any other rounding
+    replay = [eager[0], 1e-9 * R.normal(size=8), eager[2]]
+    assert capture._same_updates(eager, replay, before)
+    assert not capture._same_updates(eager[1:], replay[1:], before[1:])
+    # and whole numbers are what they are
+    assert not capture._same_updates(eager, [*eager[:2], np.arange(3)], before)
 
 
 # -- changes between calls ------------------------------------------------------------------------

@@ -170,10 +170,9 @@ class Captured:
             return result
         outputs, before, written = tried
         eager = program.outputs_of(result)
-        updates = zip(program.replay.written, before, written, strict=True)
         if eager is None or not (
             all(_close(a, b) for a, b in zip(eager, outputs, strict=True))
-            and all(_same_update(a, b, old) for a, old, b in updates)
+            and _same_updates(program.replay.written, written, before)
         ):
             self._programs[key] = None
             self._explain(
@@ -290,15 +289,32 @@ def _close(a: Any, b: Any) -> bool:
     return bool(np.allclose(a, b, rtol=rtol, atol=rtol * scale, equal_nan=True))
 
 
-def _same_update(a: Any, b: Any, before: Any) -> bool:
-    """Whether two updates agree. Rounding alone may send an entry whose gradient is no more than
-    rounding either way, as Adam does, so it is their sum that counts."""
-    if np.array_equal(a, b, equal_nan=True):
+def _same_updates(a: Sequence[Any], b: Sequence[Any], before: Sequence[Any]) -> bool:
+    """Whether two updates of the same arrays agree.
+
+    Rounding alone may send an entry whose gradient is no more than rounding either way, as Adam
+    does, so it is the sum over an array that counts. And all of an array may be no more than that,
+    beside the others: the gradient of a bias that the next layer normalises away.
+    """
+    if all(np.array_equal(x, y, equal_nan=True) for x, y in zip(a, b, strict=True)):
         return True
     with np.errstate(all="ignore"):
-        moved, apart = np.abs(a - before).sum(dtype=np.float64), np.abs(a - b)
-        limit = 0.05 * moved + 1e-6 * np.abs(a).sum(dtype=np.float64)
-        return bool(apart.sum(dtype=np.float64) <= limit)
+        moved = [
+            np.abs(x - old).sum(dtype=np.float64) / max(x.size, 1) if x.dtype.kind == "f" else 0.0
+            for x, old in zip(a, before, strict=True)
+        ]
+        most = max((m for m in moved if np.isfinite(m)), default=0.0)
+        return all(
+            np.array_equal(x, y, equal_nan=True)
+            or (
+                x.dtype.kind == "f"
+                and bool(
+                    np.abs(x - y).sum(dtype=np.float64)
+                    <= (0.05 * m + 1e-6 * most) * x.size + 1e-6 * np.abs(x).sum(dtype=np.float64)
+                )
+            )
+            for x, y, m in zip(a, b, moved, strict=True)
+        )
 
 
 def show(step: Any, numpy: bool = False, file: Any = None) -> None:

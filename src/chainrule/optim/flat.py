@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.array.dtypes import Array, DType
+from chainrule.array.memory import page_aligned
 from chainrule.autograd.context import state
 from chainrule.autograd.tape import Variable
 
@@ -43,8 +44,8 @@ class Flat:
     def __init__(self, params: Sequence[Any]) -> None:
         self.params = list(params)
         self.bounds = list(accumulate([p.size for p in params], initial=0))
-        self.data: Array = np.empty(self.bounds[-1], params[0].dtype)
-        self.grad: Array = np.zeros_like(self.data)
+        self.data: Array = page_aligned(self.bounds[-1], params[0].dtype)
+        self.grad: Array = page_aligned(self.bounds[-1], params[0].dtype)
         self.state: dict[str, Array] = {}
         self.steps = [0] * len(params)
         self.scalars: Array = self.data[:0]
@@ -143,7 +144,7 @@ class Flat:
 
     def _vector(self, name: str) -> Array:
         if name not in self.state:
-            self.state[name] = np.zeros_like(self.data)
+            self.state[name] = page_aligned(self.data.size, self.dtype)
         return self.state[name]
 
     # -- one parameter's state --------------------------------------------------------------------

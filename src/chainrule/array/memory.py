@@ -1,0 +1,30 @@
+"""Where long vectors begin."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chainrule.array.dtypes import Array, DType
+
+__all__ = ["page_aligned"]
+
+_PAGE = 4096
+
+
+def page_aligned(size: int, dtype: DType) -> Array:
+    """Zeros ``(size,)`` that begin with a page of memory.
+
+    Vectors that are read and written side by side should all begin alike. A processor tells memory
+    that was just written from memory about to be read by the last 12 bits of the addresses, and
+    waits where two of them come within a few lines of each other by chance: an update of 24,960
+    parameters by Adam then takes seven times as long.
+
+    >>> v = page_aligned(3, np.dtype(np.float32))
+    >>> v, v.ctypes.data % 4096
+    (array([0., 0., 0.], dtype=float32), 0)
+    """
+    if size == 0:
+        return np.zeros(0, dtype)
+    memory = bytearray(size * dtype.itemsize + _PAGE)
+    start = np.frombuffer(memory, np.uint8).ctypes.data
+    return np.frombuffer(memory, dtype, size, -start % _PAGE)
