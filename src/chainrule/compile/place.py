@@ -27,7 +27,7 @@ from chainrule.compile.schedule import REDUCTIONS
 __all__ = ["ARGUMENT", "LIVE", "RESULT", "WORKSPACE", "Instruction", "Layout", "Ref"]
 
 ARGUMENT, LIVE, WORKSPACE, RESULT = range(4)
-_ALIGN = 64
+_LINE, _PAGE = 64, 4096
 
 #: (kind of memory, number of the array, offset in bytes)
 Ref: TypeAlias = tuple[int, int, int]
@@ -380,13 +380,15 @@ class Layout:
         ):
             if r.op == "permute" and r not in self.dense:
                 continue
-            size = -(-self.bytes(r) // _ALIGN) * _ALIGN
+            # long arrays begin with a page, for the reason that `array.memory.page_aligned` gives
+            unit = _PAGE if self.bytes(r) >= _PAGE else _LINE
+            size = -(-self.bytes(r) // unit) * unit
             blocks = sorted(t for t in taken if t[2] <= dies[r] and t[3] >= born[r])
             offset = 0
             for start, length, _, _ in blocks:
                 if start - offset >= size:
                     break
-                offset = max(offset, start + length)
+                offset = max(offset, -(-(start + length) // unit) * unit)
             taken.append((offset, size, born[r], dies[r]))
             total = max(total, offset + size)
             self.at[r] = (WORKSPACE, 0, offset)

@@ -145,8 +145,8 @@ static Frame *frame_new(Plan *p)
         (size_t)p->workspace,
         (size_t)p->scratch,
     };
-    enum { PARTS = sizeof sizes / sizeof *sizes };
-    size_t total = 64;
+    enum { PARTS = sizeof sizes / sizeof *sizes, WORK = 5, PAGE = 4096 };
+    size_t total = 64 + PAGE;
     char *part[PARTS];
     for (int i = 0; i < PARTS; i++)
         total += rounded(sizes[i]);
@@ -157,18 +157,20 @@ static Frame *frame_new(Plan *p)
     }
     char *at = (char *)rounded((size_t)allocation);
     for (int i = 0; i < PARTS; i++) {
+        if (i == WORK) /* its long arrays begin with a page, as an optimizer's vectors do */
+            at = (char *)(((size_t)at + PAGE - 1) / PAGE * PAGE);
         part[i] = at;
         at += rounded(sizes[i]);
     }
-    memset(part[0], 0, (size_t)(part[5] - part[0]));
+    memset(part[0], 0, (size_t)(part[WORK] - part[0]));
     Frame *f = (Frame *)part[0];
     f->allocation = allocation;
     f->base = (char **)part[1];
     f->table = (void **)part[2];
     f->held = (PyObject **)part[3];
     f->numbers = (int64_t *)part[4];
-    f->base[p->arguments + p->fixed] = part[5];
-    f->scratch = part[6];
+    f->base[p->arguments + p->fixed] = part[WORK];
+    f->scratch = part[WORK + 1];
     frame_point(p, f, p->arguments + p->fixed, p->arguments + p->fixed + 1);
     p->frames++;
     return f;
