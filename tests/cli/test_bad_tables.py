@@ -12,7 +12,7 @@ from .conftest import Run
 
 pl = pytest.importorskip("polars")
 
-QUICK = ("--epochs", "2", "--hidden", "4", "--no-plots")
+QUICK = ("--epochs", "2", "--hidden", "4", "--no-plots", "--members", "1")
 ROWS = [(k % 7, "ab"[k % 2], round(k * 0.5 % 3, 2), ["no", "yes"][k % 2]) for k in range(40)]
 
 

@@ -13,7 +13,7 @@ from .conftest import Run
 
 pl = pytest.importorskip("polars")
 
-QUICK = ("--epochs", "3", "--hidden", "6", "--no-plots", "--quiet")
+QUICK = ("--epochs", "3", "--hidden", "6", "--no-plots", "--quiet", "--members", "1")
 
 
 def table(rows: int, seed: int = 0) -> pl.DataFrame:

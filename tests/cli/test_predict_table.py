@@ -15,7 +15,7 @@ from .conftest import Run
 
 pl = pytest.importorskip("polars")
 
-QUICK = ("--epochs", "3", "--hidden", "6", "--no-plots", "--quiet")
+QUICK = ("--epochs", "3", "--hidden", "6", "--no-plots", "--quiet", "--members", "2")
 
 
 @pytest.fixture

@@ -74,6 +74,8 @@ def requests(draw: st.DrawFn) -> tuple[dict[str, list[Any]], list[str]]:
         words += [option, draw(st.sampled_from(names))]
     if draw(st.booleans()):
         words += ["--kind", f"{names[0]}={draw(st.sampled_from(KINDS))}"]
+    if members := draw(st.sampled_from(["1", "1", "1", "2", "3", ""])):
+        words += ["--members", members]
     return table, words
 
 

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from chainrule import ops, optim
+import numpy as np
+
+from chainrule import metrics, ops, optim
 from chainrule.array.blas import set_threads
 from chainrule.array.errors import nearest
 from chainrule.cli.arguments import UsageError
@@ -16,11 +18,12 @@ from chainrule.metrics import UndefinedMetricWarning
 from chainrule.nn.module import Module
 from chainrule.ops.formula import FORMULAS
 from chainrule.optim import lr_scheduler
+from chainrule.train import losses
 from chainrule.train.callbacks import BestWeights, Callback, EarlyStopping, TimeLimit
 from chainrule.train.history import History
 from chainrule.train.trainer import Trainer
 
-__all__ = ["check_names", "fit", "optimizer", "validation_results"]
+__all__ = ["check_names", "fit", "measured", "optimizer", "validation_results"]
 
 #: Multiplications in the largest product of a step below which a second BLAS thread only costs:
 #: 2^18 take as long on two as on one, and twice as long where the other core is busy.
@@ -142,6 +145,29 @@ def _threads(model: Module, batch_size: int) -> Iterator[None]:
     finally:
         if before is not None:
             set_threads(before)
+
+
+def measured(
+    scores: Any, part: tuple[Any, ...], options: Mapping[str, Any], loss: Any, names: Sequence[str]
+) -> dict[str, float]:
+    """What `fit` would measure after an epoch on rows for which a model gives these scores; what is
+    not finite is left out.
+
+    Arguments:
+        part: ``(x, y)`` or ``(x, y, sample_weight)`` of the rows.
+    """
+    y, weight = part[1], part[2] if len(part) > 2 else None
+    if smoothing := options.get("label_smoothing"):
+        loss = _smoothed(smoothing)
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        found = {"loss": float(losses.get(loss).mean(scores, y, weight).item())}
+        for name in names:
+            metric = metrics.get(name)
+            metric.reset()
+            metric.update(y, scores, weight)
+            found[name] = float(metric.compute())
+    return {k: v for k, v in found.items() if math.isfinite(v)}
 
 
 def validation_results(history: History) -> dict[str, float]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule import nn
 from chainrule._version import __version__
 from chainrule.array.blas import advice, blas_info
 from chainrule.cli.measures import report
@@ -104,10 +105,19 @@ def _file(path: str) -> list[str]:
         lines += _about_table(path, about) if "preprocessor" in about else _about(about)
     if not isinstance(file.metadata.get("architecture"), dict):
         return [*lines, field("Model", "values alone; build the model and load into it")]
-    lines += ["", load(path).summary(about.get("input_shape"))]
+    lines += ["", *_layers(load(path), about.get("input_shape"))]
     if isinstance(about.get("metrics"), dict):
         lines += _results(about["metrics"])
     return lines
+
+
+def _layers(model: Any, shape: Any) -> list[str]:
+    """The table of layers; of equal networks of an ensemble that of the first."""
+    if isinstance(model, nn.Ensemble) and len({str(member) for member in model}) == 1:
+        total = sum(p.size for p in model.parameters())
+        text = f"the mean of {len(model)} networks like this one, {total:,} parameters together"
+        return [field("Ensemble", text), "", model[0].summary(shape)]
+    return [model.summary(shape)]
 
 
 def _about_table(path: str, about: dict[str, Any]) -> list[str]:
@@ -198,6 +208,7 @@ def _history(about: dict[str, Any]) -> list[str]:
 
 _VERBS = {"train": "train", "validation": "validate", "test": "test"}
 _SHOWN = (
+    "members",
     "hidden",
     "activation",
     "dropout",
@@ -223,6 +234,10 @@ def _results(results: dict[str, Any]) -> list[str]:
         elif "rows" in values:
             lines += ["", f"On the {part} rows", *report(values, classes=False)]
         else:
-            shown = ", ".join(f"{k} {number(v)}" for k, v in values.items())
-            lines += ["", f"On the {part} rows: {shown}"]
+            held = values.get("out_of_fold_rows")
+            shown = ", ".join(
+                f"{k} {number(v)}" for k, v in values.items() if k != "out_of_fold_rows"
+            )
+            rows = f"{held:,} rows held out in turn" if held else f"{part} rows"
+            lines += ["", f"On the {rows}: {shown}"]
     return lines

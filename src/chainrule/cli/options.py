@@ -229,7 +229,8 @@ def train_options(p: argparse.ArgumentParser) -> None:
         "--validation-fraction",
         type=number(0, 1),
         metavar="F",
-        help="share of the rows to choose the weights on (default 0.1)",
+        help="share of the rows to choose the weights of one network on (default 0.1); the "
+        "networks of --members take turns with these rows and those to train on",
     )
     g.add_argument(
         "--test-fraction",
@@ -267,6 +268,14 @@ def train_options(p: argparse.ArgumentParser) -> None:
         type=number(0, 1),
         metavar="P",
         help="share of hidden values left out while training (default: from the data)",
+    )
+    g.add_argument(
+        "--members",
+        type=integer(1),
+        metavar="K",
+        help="networks of a table's model, whose mean predicts; each is stopped by another Kth of "
+        "the rows and learns from the rest (default: 5 below 20,000 training rows, else 1; "
+        "1 with --seeds, --checkpoint and --resume)",
     )
     g = p.add_argument_group("training")
     g.add_argument("--optimizer", metavar="NAME", help="adamw, adam, sgd, … (default adamw)")
@@ -321,20 +330,23 @@ def train_options(p: argparse.ArgumentParser) -> None:
         "--time-limit",
         type=seconds,
         metavar="T",
-        help="end training after so long (90, 10m, 1h), with the best weights so far",
+        help="end training after so long (90, 10m, 1h), with the best weights so far; the networks "
+        "of --members share it, and those that are trained by then predict",
     )
     g = p.add_argument_group("several trainings")
     g.add_argument(
         "--cv",
         type=integer(2),
         metavar="K",
-        help="figures from K folds, each tested once; the model is then trained on all rows",
+        help="figures from K folds, each tested once, by as many networks as --members; the model "
+        "is then trained on all rows",
     )
     g.add_argument(
         "--seeds",
         type=integer(2),
         metavar="N",
-        help="train N times from other first weights, keep the best on the validation rows",
+        help="train one network N times from other first weights, keep the best on the validation "
+        "rows",
     )
     g.add_argument(
         "--search",
@@ -342,7 +354,8 @@ def train_options(p: argparse.ArgumentParser) -> None:
         nargs="?",
         const=20,
         metavar="N",
-        help="try N random settings on validation folds, keep the best (N is 20 if left out)",
+        help="try N random settings on validation folds, with one network each, and train with the "
+        "best (N is 20 if left out)",
     )
     g.add_argument(
         "--compare", action="store_true", help="with scikit-learn's gradient boosting, same rows"
@@ -359,7 +372,9 @@ def train_options(p: argparse.ArgumentParser) -> None:
         default=None,
         help="pictures in the run folder (default: where matplotlib is installed)",
     )
-    g.add_argument("--checkpoint", metavar="FILE", help="write the state of training every epoch")
+    g.add_argument(
+        "--checkpoint", metavar="FILE", help="write the state of training (one network) every epoch"
+    )
     g.add_argument("--resume", metavar="FILE", help="go on from a checkpoint, bit for bit")
     g.add_argument("--quiet", action="store_true", help="print the final results alone")
     g.add_argument("--json", action="store_true", help="print one JSON object; the rest on stderr")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from chainrule.array.errors import DataError
@@ -13,11 +13,13 @@ from chainrule.train.history import History
 from chainrule.train.progress import bar
 from chainrule.train.trainer import Trainer
 
-__all__ = ["Progress", "how_it_ended"]
+__all__ = ["MemberProgress", "Progress", "how_it_ended", "how_members_ended"]
 
 _HEADS = {"val_loss": "val loss", "val_accuracy": "val accuracy", "r2": "R²", "val_r2": "val R²"}
 
-_BAR = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} steps, {remaining} left{postfix}"
+_SAID = {"r2": "R²"}
+
+_BAR = "{desc}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} steps, {remaining} left{postfix}"
 
 
 class Progress(Callback):
@@ -43,6 +45,7 @@ class Progress(Callback):
         self.out, self.columns, self.epochs, self.steps = out, columns, epochs, steps
         self.run = dict(run)
         self.every = 1 if lines is None else -(-epochs // lines)
+        self.label: str | None = None  # before the bar
         self._held: str | None = None  # the line of the last epoch, where it was not shown
         self._bar: Any = None
 
@@ -51,6 +54,7 @@ class Progress(Callback):
             return
         if sys.stderr.isatty():
             self._bar = bar(
+                desc=self.label,
                 total=self.epochs * self.steps,
                 initial=trainer.step,
                 file=sys.stderr,
@@ -59,6 +63,9 @@ class Progress(Callback):
                 mininterval=0.05,
                 bar_format=_BAR,
             )
+        self._head(trainer)
+
+    def _head(self, trainer: Trainer) -> None:
         heads = [f"{_HEADS.get(c, c):>12}" for c in self.columns]
         self._print(f"{'epoch':>5}  " + "  ".join(heads) + "     seconds")
         if trainer.epoch:
@@ -105,6 +112,73 @@ class Progress(Callback):
                 f"the checkpoint is of another run: its {k} was {then.get(k)}, here it is "
                 f"{self.run[k]}; resume with the data and options it was started with"
             )
+
+
+class MemberProgress(Progress):
+    """A line for one network of several at its end, and its bar while it trains.
+
+    Arguments:
+        number, count: which network it is, from 1, of how many.
+    """
+
+    def __init__(
+        self,
+        out: TextIO | None,
+        columns: list[str],
+        epochs: int,
+        steps: int,
+        number: int,
+        count: int,
+    ) -> None:
+        super().__init__(out, columns, epochs, steps, {})
+        self.number, self.count = number, count
+        self.label = f"network {number} of {count} "
+
+    def _head(self, trainer: Trainer) -> None:
+        if self.number == 1:
+            heads = [f"{_HEADS.get(c, c):>12}" for c in self.columns]
+            self._print(f"network  {'kept epoch':>10}  " + "  ".join(heads) + "     seconds")
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: Logs) -> None:
+        pass
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        history = trainer.history
+        if self.out is not None:
+            done = len(history.rows)
+            last = done - 1 if history.best_epoch is None else history.best_epoch
+            row = history.rows[last] if done else {}
+            values = [f"{row[c]:>12.4f}" if c in row else " " * 12 for c in self.columns]
+            kept = f"{last + 1} of {done}" if done else "none"
+            text = f"{self.number:>2} of {self.count:<2}  {kept:>9}  " + "  ".join(values)
+            self._print(f"{text}  {history.seconds:>10.2f}")
+        super().on_fit_end(trainer)
+
+
+def how_members_ended(
+    histories: Sequence[History], asked: int, ended: str, judged: Mapping[str, float], turns: bool
+) -> str:
+    """How long several networks trained, how many there are, and what the rows held out say.
+
+    Arguments:
+        asked: how many there should be.
+        ended: why training ended.
+        judged: their validation results together, and "rows".
+        turns: whether each row is judged by the one network that had not learned from it.
+    """
+    count = len(histories)
+    of = f"{count} of {asked}" if count < asked else str(count)
+    seconds, epochs = sum(h.seconds for h in histories), sum(len(h.rows) for h in histories)
+    text = f"{of} networks, {epochs} epochs in {seconds:.2f} s"
+    if ended in ("interrupted", "time limit"):
+        text += f", {ended}"
+    text += "."
+    values = [f"{_SAID.get(k, k)} {v:.4f}" for k, v in judged.items() if k != "rows"]
+    if values:
+        who = "each by the network that had not seen it" if turns else "by their mean"
+        rows = int(judged["rows"])
+        text += f" The {rows:,} rows held out, judged {who}: {', '.join(values)}."
+    return text
 
 
 def how_it_ended(history: History) -> str:

@@ -235,7 +235,7 @@ def wrap(text: str, width: int) -> list[str]:
             found.append(line)
         while columns_of(word) > width:
             piece = word[:1]
-            while columns_of(piece + word[len(piece)]) <= width:
+            while piece != word and columns_of(piece + word[len(piece)]) <= width:
                 piece += word[len(piece)]
             found.append(piece)
             word = word[len(piece) :]

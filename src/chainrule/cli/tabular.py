@@ -96,11 +96,19 @@ def suggested_target(columns: Sequence[str]) -> str:
 
 @dataclass
 class Fitted:
-    """A preparation, fitted on the training rows, and the arrays it makes of every part."""
+    """A preparation, fitted on the training rows, and the arrays it makes of every part.
+
+    Attributes:
+        members: how many networks are to be trained, for their mean to predict.
+        folds: for each of them the places in "train" that it learns from and those that stop it;
+            None where "validation" stops them, or nothing.
+    """
 
     preprocessor: TablePreprocessor
     target: Target
     parts: Parts
+    members: int = 1
+    folds: list[tuple[Rows, Rows]] | None = None
 
 
 @dataclass
@@ -223,6 +231,51 @@ class Problem:
         self._check_classes(k, "folds")
         pairs = folds(self._labels(rows), k, seed=seed, **self._how(rows))
         return pairs if rows is None else [(rows[a], rows[b]) for a, b in pairs]
+
+    def most_folds(self, rows: Rows) -> tuple[int, str]:
+        """How many folds `rows` can be cut into, and of what there are no more."""
+        if self.group:
+            count = int(self.frame[self.group].gather(rows).n_unique())
+            return count, f"{count} groups of {self.group!r} to learn from"
+        if not self.classifies:
+            return len(rows), f"{len(rows)} rows to learn from"
+        counts = np.bincount(self._labels(rows))
+        rare = int(np.where(counts, counts, counts.max()).argmin())
+        name, count = (self.target.classes or [])[rare], int(counts[rare])
+        return count, f"{count} rows of class {name!r} to learn from"
+
+    def turns(self) -> bool:
+        """Whether the networks of an ensemble can take turns in which rows stop them: where later
+        rows, or those of a file, are to choose, they choose for all."""
+        return self.time is None and "validation" not in self.further
+
+    def pool(self, parts: Mapping[str, Rows]) -> dict[str, Rows]:
+        """The parts with the rows of "validation" among those of "train"."""
+        known = np.sort(np.concatenate([parts[k] for k in ("train", "validation") if k in parts]))
+        return {"train": known, **{k: v for k, v in parts.items() if k == "test"}}
+
+    def fit_members(
+        self, parts: Mapping[str, Rows], members: int, seed: int, further: bool = True
+    ) -> Fitted:
+        """`fit` for so many networks. Where they can take turns, it is on all rows that some of
+        them learn from, those of "validation" too, and with folds of these: fewer than `members` if
+        there cannot be so many. A single network keeps to the parts."""
+        if members > 1 and self.turns():
+            pooled = self.pool(parts)
+            known = pooled["train"]
+            members = min(members, self.most_folds(known)[0])
+            if members > 1:
+                fitted = self.fit(pooled, further)
+                pairs = self.folds(members, seed, known)
+                fitted.folds = [
+                    (np.searchsorted(known, learn), np.searchsorted(known, stop))
+                    for learn, stop in pairs
+                ]
+                fitted.members = members
+                return fitted
+        fitted = self.fit(parts, further)
+        fitted.members = max(members, 1)
+        return fitted
 
     def fit(self, parts: Mapping[str, Rows], further: bool = True) -> Fitted:
         """The preparation fitted on the rows of "train" and on no others, applied to every part.

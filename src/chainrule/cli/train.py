@@ -35,7 +35,7 @@ _MANY_ROWS = 10_000
 
 #: Options that only a table has a meaning for; a target makes a table of any file.
 _OF_TABLES = (
-    "kind", "order", "drop", "id", "group", "time", "scaling", "label_smoothing",
+    "kind", "order", "drop", "id", "group", "time", "scaling", "label_smoothing", "members",
     "cv", "seeds", "search", "compare", "plots",
 )  # fmt: skip
 

@@ -74,7 +74,9 @@ def about_training(
     """The network and the way it is trained, in two sentences."""
     widths = [str(fitted.preprocessor.width), *map(str, options["hidden"])]
     layers = " → ".join([*widths, str(fitted.target.outputs)])
-    words = [f"{layers} ({options['activation']}" if options["hidden"] else f"{layers} (linear"]
+    several = f"{fitted.members} of " if fitted.members > 1 else ""
+    shape = f"{several}{layers} ({options['activation'] if options['hidden'] else 'linear'}"
+    words = [shape]
     if options["dropout"] and options["hidden"]:
         words.append(f"dropout {options['dropout']:g}")
     if embeddings := fitted.preprocessor.embeddings:
@@ -92,10 +94,32 @@ def about_training(
     ]
     if options["patience"]:
         how.insert(4, f"ends after {options['patience']} without improvement")
-    rows = [("Network", f"{', '.join(words)}): {count:,} parameters"), ("Training", ", ".join(how))]
+    each = " each" if several else ""
+    rows = [
+        ("Networks" if several else "Network", f"{', '.join(words)}): {count:,} parameters{each}"),
+        ("Training", ", ".join(how)),
+    ]
+    if several:
+        rows.insert(1, ("Together", _together(fitted)))
     if balance:
         rows.append(("Classes", balance))
     return [Fields(rows)]
+
+
+def _together(fitted: Fitted) -> str:
+    """What an ensemble is, and how to get a single network."""
+    count = fitted.members
+    if fitted.folds is not None:
+        share = _SHARES.get(count, f"a {count}th")
+        how = f"each is stopped by {share} of the rows, all in turn, and learns from the rest"
+    elif "validation" in fitted.parts:
+        how = "all learn from the same rows, from other first weights"
+    else:
+        how = "all learn from the same rows to the end, from other first weights"
+    return f"the mean of the {count} predicts; {how} (--members 1: one network)"
+
+
+_SHARES = {2: "half", 3: "a third", 4: "a quarter", 5: "a fifth"}
 
 
 # -- several trainings ------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from chainrule.cli.assessment import plain, primary
 from chainrule.cli.compare import PEER, boosted, check_installed
 from chainrule.cli.config import as_toml
 from chainrule.cli.outcome import importance, judge, pictures
-from chainrule.cli.progress import Progress, how_it_ended
+from chainrule.cli.progress import MemberProgress, Progress, how_it_ended, how_members_ended
 from chainrule.cli.report import Fields, Note, Report
 from chainrule.cli.results import importance as importance_blocks
 from chainrule.cli.results import next_command, results
@@ -46,10 +46,12 @@ from chainrule.cli.trainings import (
     Trained,
     cross_validate,
     decision,
+    members_of,
     network,
     search,
     settings,
     several,
+    train_members,
     train_once,
 )
 from chainrule.train.callbacks import Callback, Checkpoint
@@ -89,8 +91,12 @@ def run(a: argparse.Namespace) -> int:
     check_run_folder(run_path(output), a.force)
     with typed_options():
         problem = read_problem(a)
-        rows = problem.split(_fractions(a), a.seed if a.split_seed is None else a.split_seed)
-        r = _Run(a, out, output, replaces, problem, rows, problem.fit(rows), {})
+        seed = a.seed if a.split_seed is None else a.split_seed
+        rows = problem.split(_fractions(a), seed)
+        fitted = problem.fit_members(rows, members_of(a, problem, rows), seed)
+        if fitted.folds is not None:
+            rows = problem.pool(rows)
+        r = _Run(a, out, output, replaces, problem, rows, fitted, {})
     report = Report(out)
     report.show(*words.about_data(problem, r.fitted, r.split_seed))
     report.show(*words.plan(problem, r.fitted))
@@ -108,7 +114,7 @@ def run(a: argparse.Namespace) -> int:
     pipeline = trained.pipeline
     pipeline.about.update(_about(r, trained))
     pipeline.save(output)  # before it is measured: what comes now may be interrupted
-    interrupted = trained.history.stopped == "interrupted"
+    interrupted = trained.stopped == "interrupted"
     if not interrupted:
         try:
             _measured(r, report, trained)
@@ -141,6 +147,14 @@ def _check(a: argparse.Namespace) -> None:
                 f"--{name} trains several times, and a checkpoint is of one training; leave "
                 "--checkpoint and --resume out"
             )
+    if (a.members or 1) > 1:
+        for name in ("seeds", "checkpoint", "resume"):
+            if getattr(a, name):
+                what = "keeps the best of several networks" if name == "seeds" else "is of one"
+                raise UsageError(
+                    f"--members {a.members} trains networks whose mean predicts, and --{name} "
+                    f"{what}; give --members 1, or leave --{name} out"
+                )
     if a.cv and (a.test or a.test_fraction):
         raise UsageError("--cv tests on every fold; leave --test and --test-fraction out")
     if a.compare:
@@ -219,6 +233,21 @@ def _cross_validated(r: _Run, report: Report, options: dict[str, Any], clock: Cl
 
 def _trained(r: _Run, report: Report, options: dict[str, Any], clock: Clock) -> Trained:
     a = r.a
+    if r.fitted.members > 1:
+        trained = train_members(
+            r.fitted, options, lambda k, rows: [_member_progress(r, options, k, rows)],
+            clock.share(1),
+        )  # fmt: skip
+        how = how_members_ended(
+            trained.histories,
+            r.fitted.members,
+            trained.stopped,
+            trained.judged or {},
+            r.fitted.folds is not None,
+        )
+        say(r.out, "")
+        report.show(Fields([("Trained", how)]))
+        return trained
     if not a.seeds:
         callbacks = _callbacks(r, options)
         trained = train_once(r.fitted, options, callbacks, clock.share(1), a.resume)
@@ -266,6 +295,15 @@ def _callbacks(r: _Run, options: dict[str, Any]) -> list[Callback]:
     return [*([Checkpoint(file)] if file else []), progress]
 
 
+def _member_progress(r: _Run, options: dict[str, Any], k: int, rows: int) -> Callback:
+    metric = METRIC.get(r.fitted.target.task)
+    columns = ["loss"]
+    if "validation" in r.fitted.parts or r.fitted.folds is not None:
+        columns += ["val_loss", *([f"val_{metric}"] if metric else [])]
+    steps = -(-rows // options["batch_size"])
+    return MemberProgress(r.out, columns, options["epochs"], steps, k + 1, r.fitted.members)
+
+
 # -- what came of it --------------------------------------------------------------------------
 
 
@@ -274,6 +312,8 @@ def _measured(r: _Run, report: Report, trained: Trained) -> None:
     pipeline, parts = trained.pipeline, r.fitted.parts
     if trained.validation:
         r.found["validation"] = dict(trained.validation)
+        if trained.judged is not None and r.fitted.folds is not None:
+            r.found["validation"]["out_of_fold_rows"] = int(trained.judged["rows"])
     if "test" not in parts:
         return
     if r.a.quiet and not r.a.json:
@@ -293,7 +333,6 @@ def _measured(r: _Run, report: Report, trained: Trained) -> None:
 
 def _about(r: _Run, trained: Trained) -> dict[str, Any]:
     """What the model file tells about where the model comes from."""
-    best = trained.history.best_epoch
     problem = r.problem
     return {
         "data": {
@@ -310,8 +349,7 @@ def _about(r: _Run, trained: Trained) -> dict[str, Any]:
         },
         "training": {
             **trained.options,
-            "epochs_done": len(trained.history.rows),
-            "best_epoch": None if best is None else best + 1,
+            **_epochs(trained),
         },
         "versions": {
             "python": platform.python_version(),
@@ -319,6 +357,36 @@ def _about(r: _Run, trained: Trained) -> dict[str, Any]:
             "chainrule": __version__,
         },
     }
+
+
+def _epochs(trained: Trained) -> dict[str, Any]:
+    """How long the network trained and which weights were kept; for several a list of these."""
+    each = [
+        {
+            "network": k + 1,
+            "epochs_done": len(h.rows),
+            "best_epoch": None if h.best_epoch is None else h.best_epoch + 1,
+            "stopped": h.stopped,
+            "seed": h.seed,
+        }
+        for k, h in zip(trained.numbers, trained.histories, strict=True)
+    ]
+    if trained.options["members"] == 1:
+        return {k: each[0][k] for k in ("epochs_done", "best_epoch")}
+    return {
+        "epochs_done": sum(e["epochs_done"] for e in each),
+        "best_epoch": None,
+        "networks": each,
+    }
+
+
+def _history_rows(trained: Trained) -> list[dict[str, float]]:
+    """The epochs; those of several networks one after the other, each with its number."""
+    if trained.options["members"] == 1:
+        return trained.history.rows
+    pairs = zip(trained.numbers, trained.histories, strict=True)
+    return [{"network": k + 1, "epoch": i + 1, **row}
+            for k, h in pairs for i, row in enumerate(h.rows)]  # fmt: skip
 
 
 def _resolved(r: _Run, trained: Trained) -> dict[str, Any]:
@@ -342,6 +410,7 @@ def _resolved(r: _Run, trained: Trained) -> dict[str, Any]:
         "group": problem.group,
         "time": problem.time,
         "split_seed": r.split_seed,
+        "members": trained.options["members"],
         **{k: trained.options[k] for k in _TRAINING},
         "clip_norm": trained.options["clip_norm"] or 0,
         "time_limit": a.time_limit,
@@ -375,12 +444,15 @@ def _comments(r: _Run) -> list[str]:
 
 def _write_run(r: _Run, trained: Trained) -> None:
     history = io.StringIO(newline="")
-    names = list(trained.history)
+    rows = _history_rows(trained)
+    names = list(dict.fromkeys(["epoch", *(name for row in rows for name in row)]))
+    if "network" in names:  # of several
+        names = ["network", *(n for n in names if n != "network")]
     table = csv.writer(history, lineterminator="\n")
-    table.writerow(["epoch", *names])
+    table.writerow(names)
     table.writerows(
-        [k + 1, *(row[n] if math.isfinite(row.get(n, math.nan)) else "" for n in names)]
-        for k, row in enumerate(trained.history.rows)
+        [row[n] if math.isfinite(row.get(n, math.nan)) else "" for n in names]
+        for row in ({"epoch": k + 1, **row} for k, row in enumerate(rows))
     )
     figures = _figures(r, trained)
     with run_folder(run_path(r.output)) as stage:
@@ -412,9 +484,14 @@ def _figures(r: _Run, trained: Trained) -> dict[str, Any]:
     if "test" not in r.found:
         from chainrule.diagnose import plots
 
-        return {"losses": plots.losses(trained.history)} if trained.history.rows else {}
+        return {"losses": plots.losses(_curves(trained))} if trained.history.rows else {}
     frame = r.problem.frame_of("test", r.rows)
-    return pictures(trained.pipeline, frame, r.scores, trained.history, r.found["importance"])
+    return pictures(trained.pipeline, frame, r.scores, _curves(trained), r.found["importance"])
+
+
+def _curves(trained: Trained) -> Any:
+    """What there is to draw of the training: a history, or those of several networks."""
+    return trained.history if len(trained.histories) == 1 else trained.histories
 
 
 def _next_command(r: _Run) -> str:
@@ -423,7 +500,7 @@ def _next_command(r: _Run) -> str:
 
 
 def _as_json(r: _Run, trained: Trained) -> dict[str, Any]:
-    about, history, target = trained.pipeline.about, trained.history, r.fitted.target
+    about, target = trained.pipeline.about, r.fitted.target
     columns: Mapping[str, Any] = r.fitted.preprocessor.to_json()["columns"]
     metrics = {k: r.found[k] for k in ("validation", "test") if k in r.found}
     others = {k: v for k, v in r.found.items() if k not in metrics}
@@ -438,11 +515,11 @@ def _as_json(r: _Run, trained: Trained) -> dict[str, Any]:
             "warnings": r.fitted.preprocessor.warnings,
             "training": {
                 **about["training"],
-                "stopped": history.stopped,
-                "seconds": history.seconds,
+                "stopped": trained.stopped,
+                "seconds": sum(h.seconds for h in trained.histories),
             },
             "parameters": sum(p.size for p in trained.pipeline.model.parameters()),
-            "history": history.rows,
+            "history": _history_rows(trained),
             "metrics": metrics,
             **others,
             "versions": about["versions"],

@@ -1,4 +1,5 @@
-"""Trainings on a table: one, from several first weights, on folds, and in search of settings."""
+"""Trainings on a table: one network or several whose mean predicts, several to choose from, on
+folds, and in search of settings."""
 
 from __future__ import annotations
 
@@ -12,15 +13,17 @@ import numpy as np
 
 from chainrule.array import random
 from chainrule.cli.arguments import UsageError
-from chainrule.cli.fitting import fit, optimizer, validation_results
+from chainrule.cli.fitting import fit, measured, optimizer, validation_results
 from chainrule.cli.outcome import baseline_of
 from chainrule.cli.pipeline import Pipeline
 from chainrule.cli.tabular import Fitted, Problem, Rows
 from chainrule.data import class_weights
 from chainrule.nn.module import Module
+from chainrule.train.bagging import bagging, member_seed, shared
 from chainrule.train.callbacks import Callback
 from chainrule.train.history import History
 from chainrule.train.recipe import class_balance, recipe, table_network
+from chainrule.train.recipe import members as usual_members
 from chainrule.train.search import Trial
 from chainrule.train.search import search as random_search
 
@@ -29,10 +32,13 @@ __all__ = [
     "Trained",
     "cross_validate",
     "decision",
+    "members_of",
     "network",
     "search",
     "settings",
     "several",
+    "train",
+    "train_members",
     "train_once",
 ]
 
@@ -66,11 +72,28 @@ class Clock:
         return self.end is not None and time.perf_counter() >= self.end
 
 
+def members_of(a: argparse.Namespace, problem: Problem, rows: Mapping[str, Rows]) -> int:
+    """How many networks shall predict together: what was asked, or what suits the data."""
+    asked: int | None = a.members
+    single = a.seeds or a.checkpoint or a.resume  # which are of one network
+    if asked is None:
+        return 1 if single else usual_members(len(rows["train"]))
+    if asked > 1 and problem.turns():
+        most, why = problem.most_folds(problem.pool(rows)["train"])
+        if asked > most:
+            raise UsageError(
+                f"--members {asked}: a fold of its own stops each network, and {problem.name} has "
+                f"only {why}; use --members {max(most, 1)}"
+            )
+    return asked
+
+
 def settings(a: argparse.Namespace, fitted: Fitted) -> dict[str, Any]:
     """The options of the training: what was asked, and for the rest what suits the data."""
     x = fitted.parts["train"][0]
     task = fitted.target.task
-    options = dict(recipe(len(x), x.shape[1], fitted.target.outputs, task))
+    rows = len(x) if fitted.folds is None else len(fitted.folds[0][0])
+    options = dict(recipe(rows, x.shape[1], fitted.target.outputs, task))
     given = {k: getattr(a, k) for k in _SETTINGS if getattr(a, k) is not None}
     if a.optimizer and a.optimizer != options["optimizer"]:  # its own rate, not that of another
         options |= {"learning_rate": None, "weight_decay": None}
@@ -78,7 +101,8 @@ def settings(a: argparse.Namespace, fitted: Fitted) -> dict[str, Any]:
     bare = optimizer(options)
     options["learning_rate"] = float(bare.defaults["lr"])
     options["weight_decay"] = float(bare.defaults["weight_decay"])
-    if "validation" not in fitted.parts:
+    options["members"] = fitted.members
+    if "validation" not in fitted.parts and fitted.folds is None:
         if a.patience:
             raise UsageError(
                 "--patience needs validation data; give --validation-fraction or --validation"
@@ -112,14 +136,37 @@ def decision(fitted: Fitted, options: Mapping[str, Any]) -> tuple[list[float] | 
 
 @dataclass
 class Trained:
-    """A trained network with its preparation, and how it went."""
+    """A trained model with its preparation, and how it went.
+
+    Attributes:
+        histories: of its networks.
+        numbers: which networks of those asked for these are; from 0.
+        judged: for several networks, the validation results of them together, and "rows", how many
+            rows these are of.
+        ended: for several networks, what ended their training.
+    """
 
     pipeline: Pipeline
-    history: History
+    histories: list[History]
     options: dict[str, Any]
+    numbers: Sequence[int] = (0,)
+    judged: dict[str, float] | None = None
+    ended: str | None = None
+
+    @property
+    def history(self) -> History:
+        """That of the first network."""
+        return self.histories[0]
+
+    @property
+    def stopped(self) -> str:
+        """Why training ended, as of a `History`."""
+        return self.ended or self.history.stopped
 
     @property
     def validation(self) -> dict[str, float]:
+        if self.judged is not None:
+            return {k: v for k, v in self.judged.items() if k != "rows"}
         return validation_results(self.history)
 
     @property
@@ -149,7 +196,7 @@ def train_once(
     resume: Any = None,
 ) -> Trained:
     """Train a network on "train" and choose its weights on "validation"."""
-    preprocessor, target = fitted.preprocessor, fitted.target
+    target = fitted.target
     model = network(fitted, options)
     metric = METRIC.get(target.task)
     weigh = _weigher(fitted, options)
@@ -164,10 +211,78 @@ def train_once(
         callbacks=callbacks,
         resume=resume,
     )
-    pipeline = Pipeline.of_table(model, preprocessor, target, {})
+    return Trained(_pipeline(model, fitted, options), [history], dict(options))
+
+
+def _pipeline(model: Module, fitted: Fitted, options: Mapping[str, Any]) -> Pipeline:
+    pipeline = Pipeline.of_table(model, fitted.preprocessor, fitted.target, {})
     pipeline.about["decision"], _ = decision(fitted, options)
-    pipeline.about["baseline"] = baseline_of(target, fitted.parts["train"][1])
-    return Trained(pipeline, history, dict(options))
+    pipeline.about["baseline"] = baseline_of(fitted.target, fitted.parts["train"][1])
+    return pipeline
+
+
+def train_members(
+    fitted: Fitted,
+    options: Mapping[str, Any],
+    callbacks: Callable[[int, int], Sequence[Callback]] = lambda k, rows: (),
+    time_limit: float | None = None,
+) -> Trained:
+    """Train the networks of an ensemble, each on its folds or all on "train"; see
+    `chainrule.train.bagging`.
+
+    Arguments:
+        callbacks: those of network k, which learns from so many rows.
+        time_limit: of all networks together; each may take an equal share of what is left.
+    """
+    target, clock = fitted.target, Clock(time_limit)
+    weigh = _weigher(fitted, options)
+    arrays = weigh(fitted.parts["train"])
+    pairs = fitted.folds
+    if pairs is None:
+        held = fitted.parts.get("validation")
+        pairs = shared(len(arrays[0]), 0 if held is None else len(held[0]), fitted.members)
+        if held is not None:
+            arrays = tuple(np.concatenate(a) for a in zip(arrays, weigh(held), strict=True))
+    metric = METRIC.get(target.task)
+    names = [metric] if metric else []
+
+    def fit_member(k: int, rows: Any, stop: Any) -> tuple[Module, History] | None:
+        if k and clock.over:
+            return None
+        own = {**options, "seed": member_seed(options["seed"], k)}
+        model = network(fitted, own)
+        left = clock.share(len(pairs) - k)
+        history = fit(
+            model,
+            rows,
+            stop,
+            {**own, "time_limit": left},
+            loss=target.loss,
+            metrics=names,
+            callbacks=callbacks(k, len(rows[0])),
+        )
+        return model, history
+
+    found = bagging(fit_member, arrays, pairs)
+    judged: dict[str, float] = {}
+    if found.judged.any():
+        rows = tuple(a[found.judged] for a in arrays)
+        judged = measured(found.scores[found.judged], rows, options, target.loss, names)
+        judged["rows"] = int(found.judged.sum())
+    return Trained(
+        _pipeline(found.model, fitted, options),
+        found.histories,
+        dict(options),
+        found.numbers,
+        judged,
+        found.stopped,
+    )
+
+
+def train(fitted: Fitted, options: Mapping[str, Any], time_limit: float | None = None) -> Trained:
+    """`train_once`, or `train_members` where the mean of several networks is to predict."""
+    how = train_members if fitted.members > 1 else train_once
+    return how(fitted, options, time_limit=time_limit)
 
 
 def _weigher(fitted: Fitted, options: Mapping[str, Any]) -> Callable[[Any], Any]:
@@ -189,14 +304,14 @@ def several(
         own = {**options, "seed": options["seed"] + k}
         found.append(train_once(fitted, own, time_limit=clock.share(count - k)))
         tell(k + 1, found[-1])
-        if found[-1].history.stopped == "interrupted":
+        if found[-1].stopped == "interrupted":
             break
     return sorted(found, key=lambda trained: trained.loss)  # the first of equals
 
 
 def _whole(trained: Trained) -> Trained:
     """The training, unless Ctrl-C ended it: then there is nothing to keep of what it was for."""
-    if trained.history.stopped == "interrupted":
+    if trained.stopped == "interrupted":
         raise KeyboardInterrupt
     return trained
 
@@ -213,12 +328,13 @@ def cross_validate(
     """Train on k - 1 folds and `measure` on the one left out, k times.
 
     A share `validation` of the k - 1 folds chooses the weights, so the fold that is measured on
-    decides nothing.
+    decides nothing. Where the model is to be an ensemble, it is one here too: the figures are those
+    to expect of it.
     """
     for i, (inner, outer) in enumerate(problem.folds(k, split_seed)):
-        parts = problem.split_of(inner, validation, split_seed)
-        fitted = problem.fit({**parts, "test": outer}, further=False)
-        trained = _whole(train_once(fitted, options, time_limit=clock.share(k - i + 1)))
+        parts = {**problem.split_of(inner, validation, split_seed), "test": outer}
+        fitted = problem.fit_members(parts, options["members"], split_seed, further=False)
+        trained = _whole(train(fitted, options, clock.share(k - i + 1)))
         measure(i + 1, trained, outer)
 
 
@@ -231,7 +347,8 @@ def search(
     clock: Clock,
     tell: Callable[[Trial], None],
 ) -> list[Trial]:
-    """Random settings compared by their mean validation loss over folds of `rows`, best first.
+    """Random settings compared by their mean validation loss over folds of `rows`, best first: of
+    single networks, also where several shall predict together with what is found.
 
     The first of them are the settings as they are, so a search does not end with worse ones. No
     fold reaches beyond `rows`: the test part is not among them.

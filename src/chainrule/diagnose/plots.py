@@ -51,52 +51,68 @@ _CURVE = 1000
 _DOTS = 3000
 
 
-def losses(history: Mapping[str, Sequence[float]], best_epoch: int | None = None) -> Any:
+def losses(
+    history: Mapping[str, Sequence[float]] | Sequence[Mapping[str, Sequence[float]]],
+    best_epoch: int | None = None,
+) -> Any:
     """Loss of training and validation by epoch, the best epoch marked.
 
     Arguments:
-        history: what `Trainer.fit` returns, or any mapping with ``loss`` and perhaps ``val_loss``.
-        best_epoch: the epoch (from 0) whose weights were kept; None takes the smallest ``val_loss``
-            if there is one.
+        history: what `Trainer.fit` returns, or any mapping with ``loss`` and perhaps ``val_loss``;
+            of several networks a list of these, each drawn as a thin line.
+        best_epoch: the epoch (from 0) whose weights were kept; None takes that of the history, or
+            the smallest ``val_loss`` if there is one.
 
     Raises:
         DataError: there is no epoch with a finite loss.
         MissingExtraError: matplotlib is not installed.
     """
-    found = {
-        name: np.asarray(history[name], np.float64)
-        for name in ("loss", "val_loss")
-        if name in history
-    }
-    finite = [v[np.isfinite(v)] for v in found.values()]
+    runs: Any = [history] if isinstance(history, Mapping) else list(history)
+    found = [
+        {k: np.asarray(h[k], np.float64) for k in ("loss", "val_loss") if k in h} for h in runs
+    ]
+    finite = [v[np.isfinite(v)] for run in found for v in run.values()]
     if not finite or not max(map(len, finite)):
         raise DataError("no finite loss to draw; expected a history with 'loss'")
-    if best_epoch is None:
-        best_epoch = getattr(history, "best_epoch", None)
+    several = len(found) > 1
+    line = {"linewidth": 0.9, "alpha": 0.6} if several else {}
+    styles = {"loss": (_BLUE, "training"), "val_loss": (_VERMILION, "validation")}
     with _figure(6.6, 4.0) as figure:
         axes = figure.subplots()
-        styles = {"loss": (_BLUE, "training"), "val_loss": (_VERMILION, "validation")}
-        ends = []
-        for name, values in found.items():
-            color, text = styles[name]
-            epochs = np.arange(1, len(values) + 1)
-            marker = "o" if len(values) == 1 else None
-            axes.plot(epochs, values, color=color, marker=marker, label=text)
-            ends.append((float(values[np.isfinite(values)][-1]), len(values), text, color))
+        best: list[tuple[int, float]] = []
+        for run, own in zip(found, runs, strict=True):
+            for name, values in run.items():
+                epochs = np.arange(1, len(values) + 1)
+                marker = "o" if len(values) == 1 else None
+                axes.plot(epochs, values, color=styles[name][0], marker=marker, **line)
+            if "val_loss" in run:
+                values = run["val_loss"]
+                kept = getattr(own, "best_epoch", None) if best_epoch is None else best_epoch
+                if kept is None or not kept < len(values):
+                    kept = int(np.nanargmin(np.where(np.isfinite(values), values, np.inf)))
+                best.append((kept + 1, float(values[kept])))
         drawn = np.concatenate(finite)
         low, high = float(drawn.min()), float(drawn.max())
         if low > 0 and high > 20 * low:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(lambda v, _: f"{v:g}")
+        longest = max(found, key=lambda run: len(run.get("loss", ())))
+        ends = [
+            (float(v[np.isfinite(v)][-1]), len(v), styles[name][1], styles[name][0])
+            for name, v in longest.items()
+            if np.isfinite(v).any()
+        ]
         title = f"Training loss {_number(ends[0][0])} after {_epochs(ends[0][1])}"
-        if "val_loss" in found:
-            values = found["val_loss"]
-            if best_epoch is None or not best_epoch < len(values):
-                best_epoch = int(np.nanargmin(np.where(np.isfinite(values), values, np.inf)))
-            best = float(values[best_epoch])
-            title = f"Validation loss is best in epoch {best_epoch + 1}: {_number(best)}"
-            axes.axvline(best_epoch + 1, color=_FAINT, linewidth=1, zorder=0)
-            axes.plot([best_epoch + 1], [best], "o", color=_VERMILION, markersize=6)
+        if best:
+            at = [value for _, value in best]
+            title = f"Validation loss is best in epoch {best[0][0]}: {_number(at[0])}"
+            if several:
+                title = f"{len(runs)} networks, each kept at its best validation loss: "
+                title += f"{_number(min(at))} to {_number(max(at))}"
+            else:
+                axes.axvline(best[0][0], color=_FAINT, linewidth=1, zorder=0)
+            size = 4 if several else 6
+            axes.plot(*zip(*best, strict=True), "o", color=_VERMILION, markersize=size)
         axes.set_xlabel("epoch")
         axes.set_ylabel("loss")
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -364,7 +380,7 @@ def figures(
     *,
     classes: Sequence[Any] | None = None,
     outputs: Sequence[str] | None = None,
-    history: Mapping[str, Sequence[float]] | None = None,
+    history: Mapping[str, Sequence[float]] | Sequence[Mapping[str, Any]] | None = None,
     importances: Sequence[Any] = (),
     measure: str = "score",
 ) -> dict[str, Any]:
@@ -375,11 +391,13 @@ def figures(
         y, p: class numbers ``(n,)`` and probabilities ``(n, K)``; 0 and 1 ``(n, K)`` and
             probabilities; or numbers ``(n,)`` or ``(n, K)`` in their own unit.
         classes: names of the classes, or of the labels; `outputs`: of the targets.
-        history: of the training; importances, measure: for `importance`.
+        history: of the training, or of that of each network; importances, measure: for
+            `importance`.
     """
     y, p = np.asarray(y), np.asarray(p, np.float64)
     found: dict[str, Any] = {}
-    if history is not None and "loss" in history:
+    first = history if history is None or isinstance(history, Mapping) else history[0]
+    if history is not None and first is not None and "loss" in first:
         found["losses"] = losses(history)
     if task in ("binary", "multiclass"):
         names = list(range(p.shape[1])) if classes is None else list(classes)

@@ -214,7 +214,8 @@ def _command_line(p: float, weighted: bool, classes: bool) -> None:
 
 
 def _table(task: str, weighted: bool, codes: bool) -> None:
-    """What ``chainrule train`` does with a table: its recipe, with and without embeddings."""
+    """What ``chainrule train`` does with a table: its recipe, with and without embeddings, and the
+    mean of five networks."""
     x = _rows(np.float32, 6)
     x[:, -2:] = np.arange(12).reshape(6, 2) % 2
     y = np.arange(6) % 3 if task == "multiclass" else (_rows(np.float32, 3) > 0).astype(np.float32)
@@ -239,9 +240,14 @@ def _table(task: str, weighted: bool, codes: bool) -> None:
         validation_data=(x, y),
         class_weight=weight if weighted else None,
     )
+    several = [
+        table_network(6, [(3, 2), (2, 2)] if codes else [], 3, **network)
+        for _ in range(options["members"])
+    ]
     with no_grad():
         for rows in (x, x[:1]):
             model(rows)
+            nn.Ensemble(several).eval()(rows)
 
 
 def _optimizers() -> Iterator[Any]:
