@@ -10,7 +10,7 @@ import pytest
 
 from chainrule.array import random
 from chainrule.cli.arguments import UsageError
-from chainrule.cli.fitting import check_names, fit, optimizer, validation_results
+from chainrule.cli.fitting import check_names, fit, measured, optimizer, validation_results
 from chainrule.nn import Dense, Sequential
 
 from .conftest import blobs
@@ -72,3 +72,24 @@ def test_a_time_limit_ends_it() -> None:
     assert history.stopped == "time limit"
     assert history.seconds < 5
     assert math.isfinite(validation_results(history)["loss"])
+
+
+@pytest.mark.parametrize("more", [{}, {"label_smoothing": 0.1}])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_what_is_measured_of_scores_is_what_training_measures(
+    more: dict[str, Any], weighted: bool
+) -> None:
+    x, y = data()
+    part = (x, y, np.linspace(0.5, 2, len(x)).astype(np.float32)) if weighted else (x, y)
+    model = network()
+    options = {**OPTIONS, **more}
+    names = ["accuracy"]
+    history = fit(model, part, part, options, loss="cross_entropy", metrics=names)
+    scores = model(x).detach().numpy()
+    found = measured(scores, part, options, "cross_entropy", names)
+    then = validation_results(history)
+    assert found == pytest.approx({k: then[k] for k in ("loss", "accuracy")}, rel=1e-6)
+    assert "accuracy" not in measured(scores, part, options, "cross_entropy", [])
+    one = measured(np.zeros((1, 1), np.float32), (x[:1], np.ones((1, 1), np.float32)), OPTIONS,
+                   "mse", ["r2"])  # fmt: skip
+    assert one == {"loss": 1.0}  # R² of a single row is undefined

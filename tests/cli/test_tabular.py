@@ -119,6 +119,49 @@ def test_a_wrong_value_is_named_with_its_row_in_the_file(tmp_path: Path) -> None
             p.fit(p.split({"test": 0.5}, seed))
 
 
+@pytest.mark.parametrize(
+    ("words", "most"),
+    [
+        (("--target", "pay"), "160 rows to learn from"),
+        (("--target", "town"), "rows of class"),
+        (("--target", "ill", "--group", "clinic"), "groups of 'clinic' to learn from"),
+    ],
+)
+def test_networks_take_turns(words: tuple[str, ...], most: str, tmp_path: Path) -> None:
+    p = problem(tmp_path, people(), *words)
+    assert p.turns()
+    parts = p.split({"validation": 0.1, "test": 0.2}, 0)
+    known = np.sort(np.concatenate([parts["train"], parts["validation"]]))
+    assert np.array_equal(p.pool(parts)["train"], known)
+    count, why = p.most_folds(known)
+    assert most in why
+    assert why.startswith(str(count))
+    found = p.fit_members(parts, 4, 0)
+    assert found.members == 4
+    assert set(found.parts) == {"train", "test"}
+    assert found.folds is not None
+    for learn, stop in found.folds:
+        assert sorted([*learn, *stop]) == list(range(len(known)))
+        if p.group:
+            groups = people()["clinic"]
+            assert not {groups[known[k]] for k in learn} & {groups[known[k]] for k in stop}
+    assert sorted(k for _, stop in found.folds for k in stop) == list(range(len(known)))
+    again = p.fit({"train": known, "test": parts["test"]})
+    assert np.array_equal(found.parts["train"][0], again.parts["train"][0])
+    one = p.fit_members(parts, 1, 0)
+    assert (one.members, one.folds, set(one.parts)) == (1, None, {"train", "validation", "test"})
+    few = p.fit_members(parts, 10_000, 0) if p.group else None
+    assert few is None or few.members == count
+
+
+def test_later_rows_choose_for_all_networks(tmp_path: Path) -> None:
+    p = problem(tmp_path, people(), "--target", "ill", "--time", "day")
+    assert not p.turns()
+    found = p.fit_members(p.split({"validation": 0.1, "test": 0.2}, 0), 5, 0)
+    assert (found.members, found.folds) == (5, None)
+    assert "validation" in found.parts
+
+
 def test_files_of_their_own(tmp_path: Path) -> None:
     pl.DataFrame(people(30)).write_csv(tmp_path / "v.csv")
     p = problem(tmp_path, people(), "--target", "ill", "--validation", str(tmp_path / "v.csv"))

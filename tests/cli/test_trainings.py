@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chainrule import ops
 from chainrule.cli.arguments import UsageError, parser
 from chainrule.cli.outcome import judge
 from chainrule.cli.tabular import Fitted, Problem, read_problem
@@ -16,11 +17,15 @@ from chainrule.cli.trainings import (
     Trained,
     cross_validate,
     decision,
+    members_of,
     search,
     settings,
     several,
+    train,
+    train_members,
     train_once,
 )
+from chainrule.train.bagging import member_seed
 
 pl = pytest.importorskip("polars")
 
@@ -140,6 +145,41 @@ def test_a_time_limit_is_shared(tmp_path: Path) -> None:
     found = several(fitted, options, 50, Clock(0.3), lambda k, t: None)
     assert found
     assert {t.history.stopped for t in found} == {"time limit"}
+
+
+def test_the_figures_of_an_ensemble_are_out_of_fold(tmp_path: Path) -> None:
+    a, problem, _ = case(tmp_path)
+    parts = problem.split({"validation": 0.2, "test": 0.2}, 0)
+    assert members_of(a, problem, parts) == 5
+    fitted = problem.fit_members(parts, 3, 0)
+    options = options_of(a, fitted)
+    assert (options["members"], fitted.folds is not None) == (3, True)
+    seen: list[tuple[int, int]] = []
+    trained = train_members(fitted, options, lambda k, rows: seen.append((k, rows)) or ())
+    assert fitted.folds is not None
+    assert seen == [(k, len(learn)) for k, (learn, _) in enumerate(fitted.folds)]
+    x, y = fitted.parts["train"]
+    right, losses = 0, 0.0
+    for member, (_, stop) in zip(trained.pipeline.model, fitted.folds, strict=True):
+        scores = member(x[stop]).detach().numpy()
+        right += int((scores.argmax(axis=1) == y[stop]).sum())
+        losses += float(ops.cross_entropy(scores, y[stop], reduction="sum"))
+    assert trained.validation["accuracy"] == pytest.approx(right / len(y))
+    assert trained.loss == pytest.approx(losses / len(y), rel=1e-5)
+    again = train(fitted, options)
+    assert all(np.array_equal(p, q) for p, q in zip(weights(again), weights(trained), strict=True))
+    # each network is what one training on its fold gives
+    k, (learn, stop) = 1, fitted.folds[1]
+    alone = Fitted(fitted.preprocessor, fitted.target, {
+        "train": (x[learn], y[learn]), "validation": (x[stop], y[stop]),
+    })  # fmt: skip
+    one = train_once(alone, {**options, "seed": member_seed(options["seed"], k)})
+    mine = [p._data for p in trained.pipeline.model[k].parameters()]
+    assert all(np.array_equal(p, q) for p, q in zip(weights(one), mine, strict=True))
+    for words in (("--seeds", "2"), ("--checkpoint", "c")):
+        assert members_of(case(tmp_path, *words)[0], problem, parts) == 1
+    with pytest.raises(UsageError, match="use --members"):
+        members_of(case(tmp_path, "--members", "99")[0], problem, parts)
 
 
 def test_ctrl_c_ends_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

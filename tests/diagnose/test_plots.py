@@ -12,6 +12,7 @@ import pytest
 
 from chainrule.array.errors import DataError, MissingExtraError
 from chainrule.diagnose import Importance, plots
+from chainrule.train.history import History
 
 matplotlib = pytest.importorskip("matplotlib")
 RNG = np.random.default_rng(0)
@@ -39,6 +40,23 @@ def test_losses() -> None:
     assert all_inside(figure)
     with pytest.raises(DataError, match="no finite loss"):
         plots.losses({"loss": [np.nan]})
+
+
+def test_losses_of_several_networks() -> None:
+    one = History([{"loss": 1.0 / k, "val_loss": 2.0 / k} for k in (1, 2, 3)])
+    two = History([{"loss": 1.0 / k, "val_loss": 1.5 / k} for k in (1, 2, 4, 3)])
+    one.best_epoch = 1
+    figure = plots.losses([one, two])
+    text = "2 networks, each kept at its best validation loss: 0.375 to 1.00"
+    assert title(figure) == text
+    (axes,) = figure.axes
+    assert len(axes.lines) == 5  # two each, and the dots
+    assert [list(v) for v in axes.lines[-1].get_data()] == [[2, 3], [1.0, 0.375]]
+    assert all_inside(figure)
+    names = plots.figures("regression", [0.0, 1.0], [0.5, 0.5], history=[one, two])
+    assert "losses" in names
+    bare = [History([{"loss": 1.0}]), History([{"loss": 2.0}, {"loss": 1.0}])]
+    assert title(plots.losses(bare)) == "Training loss 1.00 after 2 epochs"
 
 
 @pytest.mark.parametrize("k", [2, 3, 21])

@@ -10,7 +10,7 @@ import pytest
 import chainrule as cr
 from chainrule.array.errors import DataError
 from chainrule.data import split
-from chainrule.train.recipe import TASKS, class_balance, recipe, table_network
+from chainrule.train.recipe import TASKS, class_balance, members, recipe, table_network
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -22,11 +22,13 @@ def test_settings_follow_the_size(task):
         assert less["batch_size"] <= more["batch_size"]
         assert less["epochs"] >= more["epochs"]
         assert less["learning_rate"] <= more["learning_rate"]
+        assert less["members"] >= more["members"]
     for rows, r in zip(sizes, found, strict=True):
         shrunk = r["learning_rate"] / 2 * r["weight_decay"] * r["epochs"] * rows / r["batch_size"]
         assert shrunk < 2.1 or r["weight_decay"] == 0.01  # a weight's shrinking over the training
         assert 0.01 <= r["weight_decay"] <= 1
         assert 0 < r["patience"] < r["epochs"]
+        assert r["members"] == members(rows) == (5 if rows < 20_000 else 1)
         cr.optim.get(r["optimizer"], None, lr=r["learning_rate"], weight_decay=r["weight_decay"])
         cr.optim.lr_scheduler.check(r["schedule"])
 

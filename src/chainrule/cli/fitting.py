@@ -17,6 +17,7 @@ from chainrule.cli.arguments import UsageError
 from chainrule.metrics import UndefinedMetricWarning
 from chainrule.nn.module import Module
 from chainrule.ops.formula import FORMULAS
+from chainrule.ops.tensor import tensor
 from chainrule.optim import lr_scheduler
 from chainrule.train import losses
 from chainrule.train.callbacks import BestWeights, Callback, EarlyStopping, TimeLimit
@@ -161,7 +162,7 @@ def measured(
         loss = _smoothed(smoothing)
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", UndefinedMetricWarning)
-        found = {"loss": float(losses.get(loss).mean(scores, y, weight).item())}
+        found = {"loss": float(losses.get(loss).mean(tensor(scores), y, weight).item())}
         for name in names:
             metric = metrics.get(name)
             metric.reset()
