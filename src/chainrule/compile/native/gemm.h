@@ -169,8 +169,9 @@ static void NAMED(cut)(NAMED(Slice) *q, ptrdiff_t threads)
     double m = (double)q->m, n = (double)q->n, k = (double)q->k, t = (double)threads;
     double by_rows = m * k * (double)groups + (n * k + 1000 * (double)panels) * t;
     double by_columns = m * k * (double)across + n * k + 0.3 * m * n * t;
-    q->parts = by_rows < by_columns ? threads : 1;
-    q->group = by_rows < by_columns ? (panels + groups - 1) / groups : (panels + across - 1) / across;
+    int rows = by_rows < by_columns && q->m >= TALL * threads; /* or there are not enough strips */
+    q->parts = rows ? threads : 1;
+    q->group = rows ? (panels + groups - 1) / groups : (panels + across - 1) / across;
     q->groups = (panels + q->group - 1) / q->group;
     q->part = (q->m + TALL * q->parts - 1) / (TALL * q->parts);
     ptrdiff_t all = q->part * q->parts * q->groups, run = LEAST / (TALL * q->group * PANEL * q->k);
