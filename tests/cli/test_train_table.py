@@ -57,7 +57,7 @@ def test_everything_is_said(run: Run, flowers: str) -> None:
         "flowers.csv: 90 rows, 5 columns",
         "predict kind; 'kind' holds text with 3 values (ash, elm, oak)",
         "72 to train, 18 to test (class by class, seed 0)",
-        "the mean of the 5 predicts; each is stopped by a fifth of the rows",
+        "the mean of the 5 predicts; each is stopped by its fifth of the rows",
         "The 72 rows held out, judged each by the network that had not seen it: loss",
         "column kind missing unique example what is done",
         "colour categorical",

@@ -78,12 +78,13 @@ def test_what_is_trained_is_kept_when_time_ends() -> None:
     assert len(given) == 3
     assert (found.numbers, found.stopped) == ([0, 1], "time limit")
     assert found.judged.sum() == len(pairs[0][1]) + len(pairs[1][1])
-    none, late = history("time limit", 0), history("time limit", 0)
-    found, _ = run([none, history(), late, history()], pairs)
+    none, cut = history("time limit", 0), history("time limit")
+    found, _ = run([none, history(), cut, history()], pairs)
     assert (found.numbers, found.stopped) == ([1, 3], "time limit")
     assert not found.judged[pairs[0][1]].any()
-    found, _ = run([none, None, None, None], pairs)
-    assert (found.numbers, type(found.model)) == ([0], Constant)
+    for ends, kept in (([none, None], 0), ([cut, None], 0), ([none, cut], 1)):
+        found, _ = run(ends, pairs[:2])
+        assert (found.numbers, type(found.model)) == ([kept], Constant)
 
 
 def test_ctrl_c_keeps_what_was_whole() -> None:

@@ -198,6 +198,9 @@ def _history(about: dict[str, Any]) -> list[str]:
             for k, v in training.items()
             if v not in (None, 0) and k in _SHOWN
         ]
+        trained = len(training.get("networks", ()))
+        if 0 < trained < training["members"]:
+            words.append(f"{trained} of the members trained in time")
         words.append(f"{training['epochs_done']} epochs" + (f", best {best}" if best else ""))
         lines.append(field("With", ", ".join(words)))
     versions = about.get("versions")

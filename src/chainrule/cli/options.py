@@ -330,8 +330,8 @@ def train_options(p: argparse.ArgumentParser) -> None:
         "--time-limit",
         type=seconds,
         metavar="T",
-        help="end training after so long (90, 10m, 1h), with the best weights so far; the networks "
-        "of --members share it, and those that are trained by then predict",
+        help="end training after so long (90, 10m, 1h), with the best weights so far; of the "
+        "networks of --members, those that are trained by then predict",
     )
     g = p.add_argument_group("several trainings")
     g.add_argument(

@@ -110,8 +110,8 @@ def _together(fitted: Fitted) -> str:
     """What an ensemble is, and how to get a single network."""
     count = fitted.members
     if fitted.folds is not None:
-        share = _SHARES.get(count, f"a {count}th")
-        how = f"each is stopped by {share} of the rows, all in turn, and learns from the rest"
+        share = _SHARES.get(count, f"its {count}th")
+        how = f"each is stopped by {share} of the rows and learns from the rest"
     elif "validation" in fitted.parts:
         how = "all learn from the same rows, from other first weights"
     else:
@@ -119,7 +119,7 @@ def _together(fitted: Fitted) -> str:
     return f"the mean of the {count} predicts; {how} (--members 1: one network)"
 
 
-_SHARES = {2: "half", 3: "a third", 4: "a quarter", 5: "a fifth"}
+_SHARES = {2: "its half", 3: "its third", 4: "its quarter", 5: "its fifth"}
 
 
 # -- several trainings ------------------------------------------------------------------------

@@ -232,7 +232,8 @@ def train_members(
 
     Arguments:
         callbacks: those of network k, which learns from so many rows.
-        time_limit: of all networks together; each may take an equal share of what is left.
+        time_limit: of all networks together: one after the other is trained while there is time,
+            for a few whole ones predict better than many that were cut short.
     """
     target, clock = fitted.target, Clock(time_limit)
     weigh = _weigher(fitted, options)
@@ -251,12 +252,11 @@ def train_members(
             return None
         own = {**options, "seed": member_seed(options["seed"], k)}
         model = network(fitted, own)
-        left = clock.share(len(pairs) - k)
         history = fit(
             model,
             rows,
             stop,
-            {**own, "time_limit": left},
+            {**own, "time_limit": clock.share(1)},
             loss=target.loss,
             metrics=names,
             callbacks=callbacks(k, len(rows[0])),

@@ -50,6 +50,7 @@ Fit = Callable[[int, Arrays, "Arrays | None"], "tuple[Module, History] | None"]
 _SEEDS_APART = 1000
 #: What ended a member, the most telling first.
 _ENDS = ("interrupted", "time limit", "early stopping")
+_CUT = _ENDS[:2]
 _BLOCK = 4096
 
 
@@ -64,8 +65,8 @@ class Bagged:
         scores: ``(n, outputs)``: for each row the mean output of the members that did not learn
             from it; 0 where there is none.
         judged: ``(n,)``: whether there is one.
-        stopped: "interrupted" after Ctrl-C, "time limit" if a member met it or is missing for it;
-            else "early stopping" if a member ended so, else "epochs".
+        stopped: "interrupted" after Ctrl-C, "time limit" if that cut a network short or left no
+            time for one; else "early stopping" if a member ended so, else "epochs".
     """
 
     model: Module
@@ -107,8 +108,8 @@ def bagging(fit: Fit, arrays: Arrays, pairs: Sequence[tuple[Rows, Rows]]) -> Bag
         pairs: (rows to learn from, rows held out) for each network, as `data.folds` gives them, or
             `shared`.
 
-    A network without a whole epoch is left out if there is another, and so is one that Ctrl-C
-    interrupts.
+    A network that was cut short, by Ctrl-C or by a time limit, is left out if there is a whole one:
+    in the middle of its schedule it would predict worse than the others, and the mean with it.
 
     Raises:
         ValueError: for no pair, a row that a pair has on both sides, or no network.
@@ -137,7 +138,7 @@ def bagging(fit: Fit, arrays: Arrays, pairs: Sequence[tuple[Rows, Rows]]) -> Bag
         if stops[-1] == "interrupted":
             break
     started = [t for t in trained if t[2].rows]
-    whole = [t for t in started if t[2].stopped != "interrupted"]
+    whole = [t for t in started if t[2].stopped not in _CUT]
     kept = whole or started[:1] or trained[:1]
     if not kept:
         raise ValueError("bagging: there was no time for any network")
