@@ -32,6 +32,19 @@ def test_a_prediction_of_a_trained_model(
     assert "adam(" not in text
 
 
+def test_the_step_of_an_ensemble_is_that_of_one_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tmp_path / "m.safetensors")
+    networks = [cr.nn.Sequential(cr.nn.Dense(4, 6), cr.nn.Dense(6, 3)) for _ in range(2)]
+    cr.save(cr.nn.Ensemble(networks), path, {"input_shape": [4]})
+    assert main(["show", path]) == 0
+    step = capsys.readouterr().out
+    cr.save(networks[0], path, {"input_shape": [4]})
+    assert main(["show", path]) == 0
+    assert capsys.readouterr().out == step
+
+
 def test_a_file_that_says_nothing_of_its_rows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

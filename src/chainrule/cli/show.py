@@ -54,6 +54,8 @@ def _prediction(model: Any, x: Any) -> Captured:
 
 
 def _training(model: Any, x: Any) -> Captured:
+    if isinstance(model, nn.Ensemble):  # whose networks were trained one by one
+        model = model[0]
     model.train()
     with no_grad():
         outputs = model(x).shape[1:]
