@@ -11,6 +11,7 @@ import pytest
 import chainrule as cr
 from chainrule.compile import native
 from chainrule.train import catalogue
+from chainrule.train.recipe import recipe, table_network
 from tests_steps import forget_plans
 
 
@@ -54,6 +55,26 @@ def test_usual_training_needs_nothing_else(
         trainer = cr.Trainer(model, optimizer="adamw", seed=0)
         trainer.fit((x, y), epochs=2, batch_size=batch)
         trainer.predict(x)
+    assert wanted.keys() <= texts.keys()
+
+
+@pytest.mark.parametrize("codes", [[], [(3, 2)]])
+def test_five_networks_of_a_table_need_nothing_else(
+    codes: list[tuple[int, int]], texts: dict[str, str]
+) -> None:
+    x = np.random.default_rng(0).normal(size=(70, 9)).astype(np.float32)
+    x[:, -1] = np.arange(70) % 3
+    forget_plans()
+    with native.collecting() as wanted:
+        r = recipe(70, 9, 4, "multiclass")
+        members = [
+            table_network(9, codes, 4, r["hidden"], r["activation"], r["dropout"])
+            for _ in range(r["members"])
+        ]
+        model = cr.nn.Ensemble(members).eval()
+        with cr.no_grad():
+            for rows in (x, x[:1], x[:7]):
+                model(rows)
     assert wanted.keys() <= texts.keys()
 
 
