@@ -234,20 +234,7 @@ def _cross_validated(r: _Run, report: Report, options: dict[str, Any], clock: Cl
 def _trained(r: _Run, report: Report, options: dict[str, Any], clock: Clock) -> Trained:
     a = r.a
     if r.fitted.members > 1:
-        trained = train_members(
-            r.fitted, options, lambda k, rows: [_member_progress(r, options, k, rows)],
-            clock.share(1),
-        )  # fmt: skip
-        how = how_members_ended(
-            trained.histories,
-            r.fitted.members,
-            trained.stopped,
-            trained.judged or {},
-            r.fitted.folds is not None,
-        )
-        say(r.out, "")
-        report.show(Fields([("Trained", how)]))
-        return trained
+        return _members_trained(r, report, options, clock)
     if not a.seeds:
         callbacks = _callbacks(r, options)
         trained = train_once(r.fitted, options, callbacks, clock.share(1), a.resume)
@@ -281,6 +268,26 @@ def _trained(r: _Run, report: Report, options: dict[str, Any], clock: Clock) -> 
     return found[0]
 
 
+def _members_trained(r: _Run, report: Report, options: dict[str, Any], clock: Clock) -> Trained:
+    """The networks of an ensemble, and a line for each."""
+
+    def progress(k: int, rows: int) -> list[Callback]:
+        metric = METRIC.get(r.fitted.target.task)
+        columns = ["loss"]
+        if "validation" in r.fitted.parts or r.fitted.folds is not None:
+            columns += ["val_loss", *([f"val_{metric}"] if metric else [])]
+        steps = -(-rows // options["batch_size"])
+        return [MemberProgress(r.out, columns, options["epochs"], steps, k + 1, count)]
+
+    count, turns = r.fitted.members, r.fitted.folds is not None
+    trained = train_members(r.fitted, options, progress, clock.share(1))
+    judged = trained.judged or {}
+    say(r.out, "")
+    how = how_members_ended(trained.histories, count, trained.stopped, judged, turns)
+    report.show(Fields([("Trained", how)]))
+    return trained
+
+
 def _callbacks(r: _Run, options: dict[str, Any]) -> list[Callback]:
     parts, metric = r.fitted.parts, METRIC.get(r.fitted.target.task)
     columns = ["loss", *([metric] if metric else [])]
@@ -293,15 +300,6 @@ def _callbacks(r: _Run, options: dict[str, Any]) -> list[Callback]:
     progress = Progress(r.out, columns, options["epochs"], steps, same, _LINES)
     file = r.a.checkpoint or r.a.resume
     return [*([Checkpoint(file)] if file else []), progress]
-
-
-def _member_progress(r: _Run, options: dict[str, Any], k: int, rows: int) -> Callback:
-    metric = METRIC.get(r.fitted.target.task)
-    columns = ["loss"]
-    if "validation" in r.fitted.parts or r.fitted.folds is not None:
-        columns += ["val_loss", *([f"val_{metric}"] if metric else [])]
-    steps = -(-rows // options["batch_size"])
-    return MemberProgress(r.out, columns, options["epochs"], steps, k + 1, r.fitted.members)
 
 
 # -- what came of it --------------------------------------------------------------------------
