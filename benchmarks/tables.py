@@ -3,16 +3,19 @@
     python benchmarks/tables.py
 
 For each table and seed: 64 % of the rows to train, 16 % to choose with, 20 % to test; class by
-class, or whole groups, or the latest rows last. All three models learn from the same training rows,
-choose with the same validation rows, and meet the test rows once.
+class, or whole groups, or the latest rows last. All three models learn from the same training and
+validation rows, and meet the test rows once.
 
-- chainrule: one training with the settings of `chainrule.train.recipe`; the validation rows choose
-  the epoch.
+- chainrule: what ``chainrule train`` does by default, with the settings of
+  `chainrule.train.recipe`: five networks, whose mean predicts, on folds of the training and
+  validation rows, each stopped by the fold that it does not learn from. On `drift`, which is split
+  by time, five on the training rows, stopped by the validation rows.
 - scikit-learn's MLP: on the same prepared columns, categories one-hot where chainrule learns
   vectors; the validation rows choose among its default network and chainrule's, with and without
-  its early stopping, and two strengths of its penalty.
+  its early stopping, and two strengths of its penalty. What was chosen is then fitted once more, on
+  the training and validation rows together, as GridSearchCV does.
 - boosted trees: HistGradientBoosting on the columns as they are; the validation rows choose among
-  three settings.
+  three settings, and what was chosen is fitted once more on both parts.
 
 "Truth" is what made the table, as a prediction: no model can be expected to do better.
 
@@ -41,7 +44,8 @@ import chainrule as cr
 import harness
 import large_table
 import made_tables
-from chainrule.train.recipe import class_balance, recipe, table_network
+from chainrule.train.bagging import bagging, member_seed, shared
+from chainrule.train.recipe import class_balance, members, recipe, table_network
 from made_tables import MADE, REAL, Made
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -59,6 +63,8 @@ class Parts:
     target: cr.data.Target
     truth: Array | None  # of the test rows: probabilities of the second class, or values
     deviation: float  # of the training rows' target
+    groups: Array | None  # of the training and validation rows, where whole groups are split
+    timed: bool  # whether the parts follow each other in time
 
     @property
     def classes(self) -> bool:
@@ -88,7 +94,9 @@ def parts_of(name: str, folder: Path, seed: int) -> Parts:
     truth = made.truth[rows[2]] if name in MADE else None
     if truth is not None and fitted.task == "regression":
         truth = (truth - float(frame[rows[0]][made.target].mean())) / deviation  # type: ignore[arg-type]
-    return Parts([used[part] for part in rows], y, fitted, truth, deviation)
+    kept = None if groups is None else groups[np.concatenate(rows[:2])].to_numpy()
+    columns = [used[part] for part in rows]
+    return Parts(columns, y, fitted, truth, deviation, kept, times is not None)
 
 
 _VALUES = ("diabetes", "missing", "groups")
@@ -125,36 +133,47 @@ def rarely(parts: Parts) -> tuple[Array | None, bool]:
 
 def chainrule(parts: Parts, seed: int) -> Scores:
     """The library's own way, with nothing but its defaults."""
-    prepare = cr.data.TablePreprocessor().fit(parts.columns[0])
-    train, valid, test = (prepare.transform(frame) for frame in parts.columns)
-    r = recipe(len(train), prepare.width, parts.target.outputs, parts.target.task)
-    cr.seed(seed)
-    model = table_network(
-        prepare.width,
-        prepare.embeddings,
-        parts.target.outputs,
-        r["hidden"],
-        r["activation"],
-        r["dropout"],
-    )
-    trainer = cr.Trainer(
-        model,
-        loss=parts.target.loss,
-        optimizer=cr.optim.AdamW(lr=r["learning_rate"], weight_decay=r["weight_decay"]),
-        metrics=[],
-        callbacks=[cr.callbacks.EarlyStopping(patience=r["patience"])],
-        schedule=r["schedule"],
-        clip_norm=r["clip_norm"],
-        seed=seed,
-    )
-    trainer.fit(
-        (train, parts.y[0]),
-        epochs=r["epochs"],
-        batch_size=r["batch_size"],
-        validation_data=(valid, parts.y[1]),
-        verbose=False,
-    )
-    output = trainer.predict(test).astype(np.float64)
+    count, arrays = members(len(parts.y[0])), np.concatenate(parts.y[:2])
+    if parts.timed or count == 1:
+        prepare = cr.data.TablePreprocessor().fit(parts.columns[0])
+        known = np.concatenate([prepare.transform(frame) for frame in parts.columns[:2]])
+        pairs = shared(len(parts.y[0]), len(parts.y[1]), count)
+    else:
+        frame = together(parts)
+        prepare = cr.data.TablePreprocessor().fit(frame)
+        known = prepare.transform(frame)
+        labels = arrays if parts.classes else len(arrays)
+        pairs = cr.data.folds(labels, count, seed=seed, stratify=parts.classes, groups=parts.groups)
+    outputs = parts.target.outputs
+    r = recipe(len(pairs[0][0]), prepare.width, outputs, parts.target.task)
+
+    def member(k: int, train: Any, held: Any) -> Any:
+        cr.seed(member_seed(seed, k))
+        model = table_network(
+            prepare.width, prepare.embeddings, outputs, r["hidden"], r["activation"], r["dropout"]
+        )
+        trainer = cr.Trainer(
+            model,
+            loss=parts.target.loss,
+            optimizer=cr.optim.AdamW(lr=r["learning_rate"], weight_decay=r["weight_decay"]),
+            metrics=[],
+            callbacks=[cr.callbacks.EarlyStopping(patience=r["patience"])],
+            schedule=r["schedule"],
+            clip_norm=r["clip_norm"],
+            seed=member_seed(seed, k),
+        )
+        history = trainer.fit(
+            train,
+            epochs=r["epochs"],
+            batch_size=r["batch_size"],
+            validation_data=held,
+            verbose=False,
+        )
+        return model, history
+
+    model = bagging(member, (known, arrays), pairs).model
+    predict = cr.Trainer(model, loss=parts.target.loss, metrics=[]).predict
+    output = predict(prepare.transform(parts.columns[2])).astype(np.float64)
     weights, rare = rarely(parts)
     if not parts.classes:
         return measured(parts.y[2], output, rare)
@@ -162,12 +181,21 @@ def chainrule(parts: Parts, seed: int) -> Scores:
     return measured(parts.y[2], cr.ops.softmax(output, axis=1), rare, decided)
 
 
+def together(parts: Parts) -> Any:
+    """The columns of the training and validation rows."""
+    import polars as pl
+
+    return pl.concat(parts.columns[:2])
+
+
 def mlp(parts: Parts, seed: int) -> Scores:
     """scikit-learn's network, in the best of the ways a person would try."""
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-    prepare = cr.data.TablePreprocessor(one_hot_up_to=10_000).fit(parts.columns[0])
-    matrices = [prepare.transform(frame) for frame in parts.columns]
+    def prepared(frames: list[Any]) -> list[Array]:
+        prepare = cr.data.TablePreprocessor(one_hot_up_to=10_000).fit(frames[0])
+        return [prepare.transform(frame) for frame in frames]
+
     kind = MLPClassifier if parts.classes else MLPRegressor
     models = (
         kind(hidden_layer_sizes=hidden, early_stopping=early, alpha=alpha, random_state=seed)
@@ -175,14 +203,14 @@ def mlp(parts: Parts, seed: int) -> Scores:
         for early in (False, True)
         for alpha in (1e-4, 1e-1)
     )
-    return best(models, matrices, parts)
+    return best(models, prepared, parts)
 
 
 def trees(parts: Parts, seed: int) -> Scores:
     """scikit-learn's histogram gradient boosting, on numbers with gaps and category codes."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-    matrices, categorical = coded(parts.columns)
+    _, categorical = coded(parts.columns)
     kind = HistGradientBoostingClassifier if parts.classes else HistGradientBoostingRegressor
     models = (
         kind(categorical_features=categorical, random_state=seed, **options)
@@ -192,22 +220,32 @@ def trees(parts: Parts, seed: int) -> Scores:
             {"learning_rate": 0.03, "max_iter": 500, "max_leaf_nodes": 16},
         )
     )
-    return best(models, matrices, parts)
+    return best(models, lambda frames: coded(frames)[0], parts)
 
 
-def best(models: Iterable[Any], matrices: list[Array], parts: Parts) -> Scores:
-    """The test scores of the model with the least loss on the validation rows."""
+def best(
+    models: Iterable[Any], prepared: Callable[[list[Any]], list[Array]], parts: Parts
+) -> Scores:
+    """The test scores of the model with the least loss on the validation rows, fitted once more on
+    the training and validation rows together."""
+    from sklearn.base import clone
+
     _, rare = rarely(parts)
+    train, valid = prepared(parts.columns[:2])
     found: list[tuple[float, Any]] = []
     for model in models:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of 200 passes that were not enough
-            model.fit(matrices[0], parts.y[0] if parts.classes else parts.y[0][:, 0])
-        found.append(
-            (measured(parts.y[1], answers(model, matrices[1], parts), rare)["loss"], model)
-        )
-    chosen = min(found, key=lambda pair: pair[0])[1]
-    return measured(parts.y[2], answers(chosen, matrices[2], parts), rare)
+        fit(model, train, parts.y[0], parts)
+        found.append((measured(parts.y[1], answers(model, valid, parts), rare)["loss"], model))
+    chosen = clone(min(found, key=lambda pair: pair[0])[1])
+    known, test = prepared([together(parts), parts.columns[2]])
+    fit(chosen, known, np.concatenate(parts.y[:2]), parts)
+    return measured(parts.y[2], answers(chosen, test, parts), rare)
+
+
+def fit(model: Any, x: Array, y: Array, parts: Parts) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of 200 passes that were not enough
+        model.fit(x, y if parts.classes else y[:, 0])
 
 
 def answers(model: Any, x: Array, parts: Parts) -> Array:
@@ -284,7 +322,8 @@ def report(found: dict[str, list[tuple[str, int, Scores, float]]]) -> str:
         for m in MODELS
     }
     spent = ", ".join(f"{m} {harness.duration(s)}" for m, s in seconds.items())
-    return f"{table}\n\nOne seed of all tables on one thread, choosing included: {spent}."
+    end = f"One seed of all tables on one thread, choosing and refitting included: {spent}."
+    return f"{table}\n\n{end}"
 
 
 def main() -> None:
