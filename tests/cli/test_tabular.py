@@ -125,6 +125,7 @@ def test_a_wrong_value_is_named_with_its_row_in_the_file(tmp_path: Path) -> None
         (("--target", "pay"), "160 rows to learn from"),
         (("--target", "town"), "rows of class"),
         (("--target", "ill", "--group", "clinic"), "groups of 'clinic' to learn from"),
+        (("--target", "ill", "--time", "day"), "160 different values of 'day' to learn from"),
     ],
 )
 def test_networks_take_turns(words: tuple[str, ...], most: str, tmp_path: Path) -> None:
@@ -145,6 +146,8 @@ def test_networks_take_turns(words: tuple[str, ...], most: str, tmp_path: Path) 
         if p.group:
             groups = people()["clinic"]
             assert not {groups[known[k]] for k in learn} & {groups[known[k]] for k in stop}
+        if p.time:
+            assert np.ptp(known[stop]) == len(stop) - 1
     assert sorted(k for _, stop in found.folds for k in stop) == list(range(len(known)))
     again = p.fit({"train": known, "test": parts["test"]})
     assert np.array_equal(found.parts["train"][0], again.parts["train"][0])
@@ -154,10 +157,11 @@ def test_networks_take_turns(words: tuple[str, ...], most: str, tmp_path: Path) 
     assert few is None or few.members == count
 
 
-def test_later_rows_choose_for_all_networks(tmp_path: Path) -> None:
-    p = problem(tmp_path, people(), "--target", "ill", "--time", "day")
+def test_rows_of_a_file_choose_for_all_networks(tmp_path: Path) -> None:
+    pl.DataFrame(people(30)).write_csv(tmp_path / "v.csv")
+    p = problem(tmp_path, people(), "--target", "ill", "--validation", str(tmp_path / "v.csv"))
     assert not p.turns()
-    found = p.fit_members(p.split({"validation": 0.1, "test": 0.2}, 0), 5, 0)
+    found = p.fit_members(p.split({"test": 0.2}, 0), 5, 0)
     assert (found.members, found.folds) == (5, None)
     assert "validation" in found.parts
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.train.bagging import Bagged, bagging, member_seed, shared
+from chainrule.array.errors import DataError
+from chainrule.train.bagging import Bagged, bagging, member_seed, shared, stretches
 from chainrule.train.history import History
 
 N = 23
@@ -70,6 +72,17 @@ def test_rows_of_their_own_are_judged_by_the_mean() -> None:
     found, given = run([history() for _ in range(2)], shared(N, 0, 2))
     assert not found.judged.any()
     assert [held for _, held in given] == [None, None]
+
+
+def test_stretches_follow_each_other() -> None:
+    time = np.array([5, 3, 3, 9, 1, 7, 8, 2, 6, 4])
+    pairs = stretches(time, 3)
+    assert sorted(k for _, stop in pairs for k in stop) == list(range(10))
+    ends = [(time[stop].min(), time[stop].max()) for _, stop in pairs]
+    assert all(a[1] < b[0] for a, b in itertools.pairwise(ends))
+    assert all(sorted([*learn, *stop]) == list(range(10)) for learn, stop in pairs)
+    with pytest.raises(DataError, match="too few"):
+        stretches([1, 1, 2, 2], 3)
 
 
 def test_what_is_trained_is_kept_when_time_ends() -> None:

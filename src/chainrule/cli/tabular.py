@@ -20,6 +20,7 @@ from chainrule.cli.arguments import UsageError
 from chainrule.data import folds, split
 from chainrule.data.preprocess import TablePreprocessor, Target, describe_columns
 from chainrule.data.reading import read_table, table_files
+from chainrule.train.bagging import stretches
 
 __all__ = [
     "Fitted",
@@ -237,6 +238,9 @@ class Problem:
         if self.group:
             count = int(self.frame[self.group].gather(rows).n_unique())
             return count, f"{count} groups of {self.group!r} to learn from"
+        if self.time:
+            count = int(self.frame[self.time].gather(rows).n_unique())
+            return count, f"{count} different values of {self.time!r} to learn from"
         if not self.classifies:
             return len(rows), f"{len(rows)} rows to learn from"
         counts = np.bincount(self._labels(rows))
@@ -245,9 +249,9 @@ class Problem:
         return count, f"{count} rows of class {name!r} to learn from"
 
     def turns(self) -> bool:
-        """Whether the networks of an ensemble can take turns in which rows stop them: where later
-        rows, or those of a file, are to choose, they choose for all."""
-        return self.time is None and "validation" not in self.further
+        """Whether the networks of an ensemble can take turns in which rows stop them: where those
+        of a file are to choose, they choose for all."""
+        return "validation" not in self.further
 
     def pool(self, parts: Mapping[str, Rows]) -> dict[str, Rows]:
         """The parts with the rows of "validation" among those of "train"."""
@@ -266,11 +270,11 @@ class Problem:
             members = min(members, self.most_folds(known)[0])
             if members > 1:
                 fitted = self.fit(pooled, further)
-                pairs = self.folds(members, seed, known)
-                fitted.folds = [
-                    (np.searchsorted(known, learn), np.searchsorted(known, stop))
-                    for learn, stop in pairs
-                ]
+                how = self._how(known)
+                if self.time:
+                    fitted.folds = stretches(how["time"], members)
+                else:
+                    fitted.folds = folds(self._labels(known), members, seed=seed, **how)
                 fitted.members = members
                 return fitted
         fitted = self.fit(parts, further)

@@ -69,9 +69,18 @@ def plan(problem: Problem, fitted: Fitted) -> list[Block]:
 
 
 def about_training(
-    fitted: Fitted, model: Module, options: Mapping[str, Any], balance: str
+    fitted: Fitted,
+    model: Module,
+    options: Mapping[str, Any],
+    balance: str,
+    time: str | None = None,
 ) -> list[Block]:
-    """The network and the way it is trained, in two sentences."""
+    """The network and the way it is trained, in two sentences.
+
+    Arguments:
+        balance: what is said of the classes.
+        time: the column that the rows are split by.
+    """
     widths = [str(fitted.preprocessor.width), *map(str, options["hidden"])]
     layers = " → ".join([*widths, str(fitted.target.outputs)])
     several = f"{fitted.members} of " if fitted.members > 1 else ""
@@ -100,18 +109,19 @@ def about_training(
         ("Training", ", ".join(how)),
     ]
     if several:
-        rows.insert(1, ("Together", _together(fitted)))
+        rows.insert(1, ("Together", _together(fitted, time)))
     if balance:
         rows.append(("Classes", balance))
     return [Fields(rows)]
 
 
-def _together(fitted: Fitted) -> str:
+def _together(fitted: Fitted, time: str | None) -> str:
     """What an ensemble is, and how to get a single network."""
     count = fitted.members
     if fitted.folds is not None:
         share = _SHARES.get(count, f"its {count}th")
-        how = f"each is stopped by {share} of the rows and learns from the rest"
+        of = f"of the rows in the order of {time}" if time else "of the rows"
+        how = f"each is stopped by {share} {of} and learns from the rest"
     elif "validation" in fitted.parts:
         how = "all learn from the same rows, from other first weights"
     else:

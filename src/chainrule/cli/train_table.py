@@ -108,7 +108,9 @@ def run(a: argparse.Namespace) -> int:
         _cross_validated(r, report, options, clock)
     _, balance = decision(r.fitted, options)
     say(out, "")
-    report.show(*words.about_training(r.fitted, network(r.fitted, options), options, balance))
+    report.show(
+        *words.about_training(r.fitted, network(r.fitted, options), options, balance, problem.time)
+    )
     say(out, "")
     trained = _trained(r, report, options, clock)
     pipeline = trained.pipeline

