@@ -20,7 +20,7 @@ from chainrule.array.errors import ShapeError, StaleGraphError
 from chainrule.array.namespace import NUMPY
 from chainrule.autograd.context import Frame, describe, state
 
-__all__ = ["Node", "Op", "Variable", "apply", "backward", "record"]
+__all__ = ["Node", "Op", "Variable", "apply", "apply_raw", "backward", "record"]
 
 _sequence = itertools.count()
 _by_age = attrgetter("sequence")
@@ -308,7 +308,13 @@ def apply(op: Op, *args: Any, **attrs: Any) -> tuple[Any, ...]:
 
     All arrays in gives arrays; any tensor gives tensors.
     """
-    raw = [a._data if isinstance(a, Variable) else a for a in args]
+    return apply_raw(op, args, [a._data if isinstance(a, Variable) else a for a in args], attrs)
+
+
+def apply_raw(
+    op: Op, args: Sequence[Any], raw: Sequence[Any], attrs: dict[str, Any]
+) -> tuple[Any, ...]:
+    """`apply` where the arrays of the arguments are at hand."""
     if state.recorder is not None:
         raw = state.recorder.take(args, raw)
     outputs, residuals = op.forward(NUMPY, *raw, **attrs)
@@ -333,41 +339,39 @@ def record(
     """
     if not state.enabled:
         return _wrapped(op, args, outputs, None)
-    edges: list[Any] = [None] * len(args)
+    edges: list[Any] = []
     shared: list[tuple[int, Any]] = []  # inputs that are a parameter's memory
-    reached = False
     for k, a in enumerate(args):
+        edge = None
         if isinstance(a, Variable):
             if a.requires_grad and (tracked is None or tracked[k]):
-                edges[k] = a if a._node is None else (a._node, a._index)
-                reached = True
+                edge = a if a._node is None else (a._node, a._index)
             p = a._of if type(a) is _tensor_class else a
             if p is not None:
                 shared.append((k, p))
-    if not reached:
+        edges.append(edge)
+    wanted = tuple([e is not None for e in edges])
+    if True not in wanted:
         return _wrapped(op, args, outputs, None)
     node = Node()
     node.op, node.attrs, node.frame = op, attrs, state.frame
-    node.needed = wanted = tuple([e is not None for e in edges])
-    node.edges = tuple(edges)
+    node.needed, node.edges = wanted, tuple(edges)
     node.sequence = next(_sequence)
     keep_inputs, keep_outputs = op.keeps(wanted, attrs)
-    node.inputs = (
-        raw
-        if keep_inputs is None
-        else [r if k else None for r, k in zip(raw, keep_inputs, strict=True)]
-    )
-    node.outputs = (
-        outputs
-        if keep_outputs is None
-        else [o if k else None for o, k in zip(outputs, keep_outputs, strict=True)]
-    )
+    node.inputs, node.outputs = _kept(raw, keep_inputs), _kept(outputs, keep_outputs)
     node.residuals = residuals
     node.cotangent_of = [(o.shape, o.dtype) for o in outputs] if len(outputs) > 1 else _ONE
     node.versions = [(k, p, p._version) for k, p in shared if node.inputs[k] is not None]
     if len(outputs) == 1 and not op.view:  # nearly all
         return (Variable._wrap(outputs[0], node),)
     return _wrapped(op, args, outputs, node)
+
+
+def _kept(values: Sequence[Any], keep: Sequence[bool] | None) -> Sequence[Any]:
+    """The values, with None for those that the vjp does not read."""
+    if keep is None or False not in keep:
+        return values
+    return [v if k else None for v, k in zip(values, keep, strict=True)]
 
 
 def _wrapped(

@@ -12,7 +12,7 @@ from chainrule.array.abstract import as_array
 from chainrule.array.dtypes import is_float
 from chainrule.array.namespace import NUMPY
 from chainrule.autograd.context import describe, state
-from chainrule.autograd.tape import Op, Variable, apply
+from chainrule.autograd.tape import Op, Variable, apply, apply_raw
 from chainrule.compile.kernel import Kernel
 from chainrule.ops.formula import Formula
 from chainrule.ops.product import per_sample_rows
@@ -198,7 +198,7 @@ def dense(
         x = as_array(x)
     head = _head(activation, tuple(sorted(options.items())) if options else (), bias is not None)
     args = (x, weight) if bias is None else (x, weight, bias)
-    if bias is not None and not hasattr(bias, "shape"):
+    if bias is not None and not isinstance(bias, Variable) and not hasattr(bias, "shape"):
         args = (x, weight, as_array(bias, weight.dtype))
     signature = _Dense.unbiased if bias is None else _Dense.signature
     # not by `shape` and `dtype` of a tensor, which are calls
@@ -207,8 +207,8 @@ def dense(
     if not signature.fits(*shapes):
         signature.check("dense", *shapes)
     if raw[0].dtype != raw[1].dtype:
-        args = same_type(*args)
-    return apply(_dense, *args, head=head)[0]
+        return apply(_dense, *same_type(*args), head=head)[0]
+    return apply_raw(_dense, args, raw, {"head": head})[0]
 
 
 def same_type(*args: Any, who: str = "dense") -> tuple[Any, ...]:

@@ -354,7 +354,8 @@ def _check_smoothing(name: str, reduction: str, label_smoothing: float) -> None:
 
 def _class_axis(input: Any, axis: int) -> int:
     """The axis of the classes, counted from the first; a single sample has no other."""
-    return axis % len(input.shape) if len(input.shape) > 1 else 0
+    axes = len(input.shape)
+    return axis % axes if axes > 1 else 0
 
 
 def _soft_weights(

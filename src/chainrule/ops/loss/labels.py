@@ -39,15 +39,15 @@ def picked(w: Any, labels: Any) -> Any:
 
 def indices(name: str, target: Any, input: Any, axis: int, ignore_index: int) -> tuple[Any, Any]:
     """Labels of the shape of the rows, and a mask of the ignored ones or None."""
-    labels = raw(target)
-    rows = input.shape[:axis] + input.shape[axis + 1 :]
+    labels, shape = raw(target), input.shape
+    rows = shape[:axis] + shape[axis + 1 :]
     if labels.shape != rows:
         raise ShapeError(
-            f"{name}: logits of shape {tuple(input.shape)} need one class index per sample, shape "
+            f"{name}: logits of shape {tuple(shape)} need one class index per sample, shape "
             f"{rows}, or class probabilities of the same shape; got target of shape "
             f"{tuple(labels.shape)} ({labels.dtype})"
         )
-    return _labels(name, labels, input.shape[axis], ignore_index)
+    return _labels(name, labels, shape[axis], ignore_index)
 
 
 def rows_as_columns(x: Any, axis: int) -> Any:
