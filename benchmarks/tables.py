@@ -8,8 +8,8 @@ validation rows, and meet the test rows once.
 
 - chainrule: what ``chainrule train`` does by default, with the settings of
   `chainrule.train.recipe`: five networks, whose mean predicts, on folds of the training and
-  validation rows, each stopped by the fold that it does not learn from. On `drift`, which is split
-  by time, five on the training rows, stopped by the validation rows.
+  validation rows, each stopped by the fold that it does not learn from; on `drift`, which is split
+  by time, the folds are stretches of time.
 - scikit-learn's MLP: on the same prepared columns, categories one-hot where chainrule learns
   vectors; the validation rows choose among its default network and chainrule's, with and without
   its early stopping, and two strengths of its penalty. What was chosen is then fitted once more, on
@@ -44,7 +44,7 @@ import chainrule as cr
 import harness
 import large_table
 import made_tables
-from chainrule.train.bagging import bagging, member_seed, shared
+from chainrule.train.bagging import bagging, member_seed, stretches
 from chainrule.train.recipe import class_balance, members, recipe, table_network
 from made_tables import MADE, REAL, Made
 
@@ -64,7 +64,7 @@ class Parts:
     truth: Array | None  # of the test rows: probabilities of the second class, or values
     deviation: float  # of the training rows' target
     groups: Array | None  # of the training and validation rows, where whole groups are split
-    timed: bool  # whether the parts follow each other in time
+    time: Array | None  # of the training and validation rows, where later rows are the test
 
     @property
     def classes(self) -> bool:
@@ -94,9 +94,9 @@ def parts_of(name: str, folder: Path, seed: int) -> Parts:
     truth = made.truth[rows[2]] if name in MADE else None
     if truth is not None and fitted.task == "regression":
         truth = (truth - float(frame[rows[0]][made.target].mean())) / deviation  # type: ignore[arg-type]
-    kept = None if groups is None else groups[np.concatenate(rows[:2])].to_numpy()
-    columns = [used[part] for part in rows]
-    return Parts(columns, y, fitted, truth, deviation, kept, times is not None)
+    known = np.concatenate(rows[:2])
+    of = [None if column is None else column[known].to_numpy() for column in (groups, times)]
+    return Parts([used[part] for part in rows], y, fitted, truth, deviation, *of)
 
 
 _VALUES = ("diabetes", "missing", "groups")
@@ -133,16 +133,12 @@ def rarely(parts: Parts) -> tuple[Array | None, bool]:
 
 def chainrule(parts: Parts, seed: int) -> Scores:
     """The library's own way, with nothing but its defaults."""
-    count, arrays = members(len(parts.y[0])), np.concatenate(parts.y[:2])
-    if parts.timed or count == 1:
-        prepare = cr.data.TablePreprocessor().fit(parts.columns[0])
-        known = np.concatenate([prepare.transform(frame) for frame in parts.columns[:2]])
-        pairs = shared(len(parts.y[0]), len(parts.y[1]), count)
+    frame, y = together(parts), np.concatenate(parts.y[:2])
+    prepare = cr.data.TablePreprocessor().fit(frame)
+    count, labels = members(len(parts.y[0])), y if parts.classes else len(y)
+    if parts.time is not None:
+        pairs = stretches(parts.time, count)
     else:
-        frame = together(parts)
-        prepare = cr.data.TablePreprocessor().fit(frame)
-        known = prepare.transform(frame)
-        labels = arrays if parts.classes else len(arrays)
         pairs = cr.data.folds(labels, count, seed=seed, stratify=parts.classes, groups=parts.groups)
     outputs = parts.target.outputs
     r = recipe(len(pairs[0][0]), prepare.width, outputs, parts.target.task)
@@ -171,7 +167,7 @@ def chainrule(parts: Parts, seed: int) -> Scores:
         )
         return model, history
 
-    model = bagging(member, (known, arrays), pairs).model
+    model = bagging(member, (prepare.transform(frame), y), pairs).model
     predict = cr.Trainer(model, loss=parts.target.loss, metrics=[]).predict
     output = predict(prepare.transform(parts.columns[2])).astype(np.float64)
     weights, rare = rarely(parts)
