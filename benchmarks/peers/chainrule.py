@@ -15,10 +15,11 @@ from harness import Unavailable
 
 @cr.formula
 def normalized(xp: Any, x: Any, weight: Any, bias: Any, axis: int = 0) -> Any:
-    """``weight (x - mean) / √(variance + ε) + bias``, the statistics being taken over `axis`."""
+    """``weight (x - mean) / √(variance + ε) + bias``, the statistics being taken over `axis`, and
+    divided once for each, as the other libraries do it."""
     d = x - xp.mean(x, axis=axis, keepdims=True)
     variance = xp.mean(d * d, axis=axis, keepdims=True)
-    return d / xp.sqrt(variance + VARIANCE) * weight + bias
+    return d * (1.0 / xp.sqrt(variance + VARIANCE)) * weight + bias
 
 
 class Norm(cr.nn.Module):

@@ -403,8 +403,8 @@ static int share_kernel(const Instruction *x, void *const *operand)
 {
     enum { LEAST = 1 << 13 }; /* elements of a task */
     ptrdiff_t n = x->u.kernel.along == 'r' ? x->u.kernel.rows : x->u.kernel.columns;
-    ptrdiff_t work = x->u.kernel.rows * x->u.kernel.columns, tasks = 2 * thread_count();
-    if (tasks < 4)
+    ptrdiff_t work = x->u.kernel.rows * x->u.kernel.columns, tasks = 8 * thread_count();
+    if (tasks < 16)
         return 0;
     if (tasks > work / LEAST)
         tasks = work / LEAST;
