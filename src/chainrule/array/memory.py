@@ -16,8 +16,8 @@ def page_aligned(size: int, dtype: DType) -> Array:
 
     Vectors that are read and written side by side should all begin alike. A processor tells memory
     that was just written from memory about to be read by the last 12 bits of the addresses, and
-    waits where two of them come within a few lines of each other by chance: an update of 24,960
-    parameters by Adam then takes seven times as long.
+    waits where two of them come within a few lines of each other by chance: an update by Adam then
+    takes several times as long.
 
     >>> v = page_aligned(3, np.dtype(np.float32))
     >>> v, v.ctypes.data % 4096

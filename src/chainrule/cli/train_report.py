@@ -119,7 +119,7 @@ def _together(fitted: Fitted, time: str | None) -> str:
     """What an ensemble is, and how to get a single network."""
     count = fitted.members
     if fitted.folds is not None:
-        share = _SHARES.get(count, f"its {count}th")
+        share = _SHARES.get(count, f"one of {count} parts")
         of = f"of the rows in the order of {time}" if time else "of the rows"
         how = f"each is stopped by {share} {of} and learns from the rest"
     elif "validation" in fitted.parts:

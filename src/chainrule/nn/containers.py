@@ -204,7 +204,8 @@ class ModuleList(_Numbered):
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         if isinstance(modules, Module) and not isinstance(modules, _Numbered):
-            raise TypeError("ModuleList takes an iterable of modules: write ModuleList([module])")
+            name = type(self).__name__
+            raise TypeError(f"{name} takes an iterable of modules: write {name}([module])")
         self._fill((str(k), m) for k, m in enumerate(modules))
         if type(self).__init__ is ModuleList.__init__:
             self._arguments = ((), {})

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from chainrule import ops
 from chainrule.array.errors import ShapeError
-from chainrule.nn.containers import _Numbered
-from chainrule.nn.module import Module
+from chainrule.nn.containers import ModuleList
 
 __all__ = ["Ensemble"]
 
 
-class Ensemble(_Numbered):
+class Ensemble(ModuleList):
     """The mean of networks that take the same and give the same: ``y = (f_1(x) + … + f_K(x)) / K``.
 
     Networks trained from other first weights, or on other parts of the rows, are wrong in other
@@ -31,7 +29,7 @@ class Ensemble(_Numbered):
     ``(n, …) -> (n, outputs)``, whatever the members take and give.
 
     Arguments:
-        members: the networks. It is a list of them too: index, slice, `append`, `insert`, `del`.
+        modules: the members. It is a list of them too: index, slice, `append`, `insert`, `del`.
 
     Each member has its own parameters, its own state in `train` and `eval`, and its own draws in
     dropout. Training the ensemble as a whole trains all of them on the same rows at once, and they
@@ -57,13 +55,6 @@ class Ensemble(_Numbered):
     True
     """
 
-    def __init__(self, members: Iterable[Module] = ()) -> None:
-        if isinstance(members, Module) and not isinstance(members, _Numbered):
-            raise TypeError("Ensemble takes an iterable of modules: write Ensemble([module])")
-        self._fill((str(k), m) for k, m in enumerate(members))
-        if type(self).__init__ is Ensemble.__init__:
-            self._arguments = ((), {})
-
     def forward(self, x: Any) -> Any:
         if not self._modules:
             raise ValueError("Ensemble has no member to ask; append one, Ensemble([network, …])")
@@ -80,8 +71,3 @@ class Ensemble(_Numbered):
 
     def _plain(self) -> Ensemble:
         return Ensemble()
-
-    def _constructor(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if type(self).__init__ is not Ensemble.__init__:
-            return self._arguments
-        return (list(self._modules.values()),), {}

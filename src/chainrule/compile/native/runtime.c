@@ -403,8 +403,9 @@ static int share_kernel(const Instruction *x, void *const *operand)
 {
     enum { LEAST = 1 << 13 }; /* elements of a task */
     ptrdiff_t n = x->u.kernel.along == 'r' ? x->u.kernel.rows : x->u.kernel.columns;
-    ptrdiff_t work = x->u.kernel.rows * x->u.kernel.columns, tasks = 8 * thread_count();
-    if (tasks < 16)
+    ptrdiff_t work = x->u.kernel.rows * x->u.kernel.columns, threads = thread_count();
+    ptrdiff_t tasks = 8 * threads; /* whoever is kept from running holds up one of them */
+    if (threads < 2)
         return 0;
     if (tasks > work / LEAST)
         tasks = work / LEAST;

@@ -18,7 +18,7 @@ __all__ = ["layer_sample", "layers"]
 def layers() -> Iterator[Sample]:
     """A sample of every layer of the registry; losses and mere holders of modules are none."""
     for name, cls in sorted(nn.REGISTRY.items()):
-        if not issubclass(cls, nn.ModuleList | nn.ModuleDict | Loss):
+        if cls not in (nn.ModuleList, nn.ModuleDict) and not issubclass(cls, Loss):
             yield layer_sample(name, cls)
 
 
