@@ -182,7 +182,8 @@ class Result:
 
 
 class Neighbours:
-    """How much of the machine's CPU time went to processes that are not measured.
+    """How much of the machine's CPU time went to processes that are not measured, and how far its
+    CPUs were apart.
 
     `patience`: seconds to wait for others to become quiet, and to spend on repeating what they
     disturbed, over all measurements together.
@@ -190,8 +191,10 @@ class Neighbours:
 
     def __init__(self, patience: float = 0.0) -> None:
         self.shares: list[float] = []
+        self.distances: list[float] = []
         self.patience = patience
         self._seconds = 0.0  # of the last measurement
+        self._distance = _distance()
 
     def _wait(self) -> None:
         """Until others took less than a tenth of the time of three looks of 50 ms."""
@@ -217,22 +220,56 @@ class Neighbours:
             others = _machine_ticks() - busy - (ticks() - mine)
             possible = self._seconds * os.sysconf("SC_CLK_TCK") * _cpus()
             self.shares.append(max(0.0, others / possible))
+        if self._distance is not None:
+            self.distances.append(self._distance())
 
     def disturbed(self) -> bool:
         """Whether to repeat the last measurement, which is then forgotten: while patience lasts."""
-        if self.patience <= 0 or not self.shares or self.shares[-1] < 0.1:
+        busy = bool(self.shares) and self.shares[-1] >= 0.1
+        apart = bool(self.distances) and self.distances[-1] > 2 * min(self.distances)
+        if self.patience <= 0 or not (busy or apart):
             return False
+        if apart:  # they may be together again in a moment
+            time.sleep(0.2)
+            self.patience -= 0.2
         self.patience -= self._seconds
-        self.shares.pop()
+        for found in (self.shares, self.distances):
+            del found[-1:]
         return True
 
     def text(self) -> str:
         if not self.shares:
             return "How busy other processes were is not known on this system."
-        return (
+        text = (
             f"Other processes took {statistics.median(self.shares):.0%} of the machine's CPU time "
             f"in the median measurement, {max(self.shares):.0%} in the worst."
         )
+        if self.distances:
+            median, most = statistics.median(self.distances), max(self.distances)
+            text += (
+                f" From one CPU to another and back a number took {median:.0f} ns after the "
+                f"median measurement, {most:.0f} ns after the worst."
+            )
+        return text
+
+
+def _distance() -> Callable[[], float] | None:
+    """What measures how far two CPUs are apart; None without a compiler or a second CPU."""
+    name = shutil.which("cc")
+    if name is None or _cpus() < 2:
+        return None
+    folder = tempfile.TemporaryDirectory()
+    program = f"{folder.name}/distance"
+    source = Path(__file__).with_name("distance.c")
+    done = subprocess.run([name, "-O2", "-pthread", "-o", program, str(source)], check=False)
+    if done.returncode:
+        return None
+
+    def measure() -> float:
+        assert folder  # which is there as long as this function
+        return float(subprocess.run([program], capture_output=True, check=True).stdout)
+
+    return measure
 
 
 def own_ticks() -> float:

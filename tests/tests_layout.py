@@ -283,7 +283,7 @@ class Machine:
 
     def _may_stop(self) -> None:
         """Where a run may stop, what the step reads of before is still as it was."""
-        leaves = [a for _, _, a in self.layout._reads if is_leaf(self.layout.root(a))]
+        leaves = [a for _, _, a in self.layout.reads if is_leaf(self.layout.root(a))]
         for a in leaves:
             self.read(self.layout.ref(a), a)
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import chainrule as cr
 from chainrule.array.numerics import sum_to
 from chainrule.array.primitives import PRIMITIVES
-from chainrule.compile import native
+from chainrule.compile import fuse, native
 from chainrule.compile.expression import Expr
 from chainrule.compile.fuse import Fusion, Group, is_leaf
 from chainrule.compile.graph import Graph
@@ -182,6 +182,25 @@ def test_softmax_and_the_sum_over_its_rows_are_one_kernel():
     assert kernel.space == (5, 7)
 
 
+def test_sums_over_the_rows_are_apart_where_a_kernel_is_worth_several_threads(monkeypatch):
+    """Rows are reduced by one kernel, which rows cut; over rows sums another, which columns cut."""
+    for least, kernels in ((5 * 7 + 1, 1), (5 * 7, 2)):
+        monkeypatch.setattr(fuse, "_SHARED", least)
+        d = Drawing()
+        y = d.apply(softmax, d.input(5, 7))
+        found = d.fuse(y, d.apply(column_sum, y), d.apply(column_sum, d.apply(scale, y)))
+        assert len(found) == kernels
+        assert all(k.space == (5, 7) for k in found)
+
+
+def test_a_large_kernel_that_only_sums_over_the_rows_stays_one(monkeypatch):
+    monkeypatch.setattr(fuse, "_SHARED", 1)
+    d = Drawing()
+    y = d.apply(add, d.input(5, 7), d.input(5, 7))
+    (kernel,) = d.fuse(y, d.apply(column_sum, y))
+    assert len(kernel.outputs) == 2
+
+
 def test_what_needs_a_sum_over_the_rows_is_a_later_kernel():
     d = Drawing()
     x = d.input(5, 7)
@@ -238,9 +257,14 @@ def test_labels_and_booleans():
     assert set(kernel.operands) == {x, labels}
 
 
+#: entries from which on a kernel is shared out: as it is, and so few that all are
+shared = pytest.mark.parametrize("least", [fuse._SHARED, 1])
+
+
+@shared
 @settings(max_examples=MANY)
 @given(scripts)
-def test_random_steps(actions: Any) -> None:
+def test_random_steps(least: int, actions: Any) -> None:
     script = Script(actions)
     recorder = Recorder()
     symbols = [recorder.argument(a, f"x{k}") for k, a in enumerate(script.arguments)]
@@ -250,19 +274,24 @@ def test_random_steps(actions: Any) -> None:
     given = {s.expr: a for s, a in zip(symbols, script.arguments, strict=True)}
     for k, base in enumerate(recorder.bases):
         given[recorder._flat(k)] = base
-    check(Fusion(recorder.graph, roots), given)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fuse, "_SHARED", least)
+        check(Fusion(recorder.graph, roots), given)
 
 
+@shared
 @settings(max_examples=MANY)
 @given(st.data())
-def test_random_formulas(programs: Any, data: Any) -> None:
+def test_random_formulas(programs: Any, least: int, data: Any) -> None:
     trees = data.draw(st.lists(programs.any, min_size=1, max_size=3))
     graph = Graph()
     arrays = programs.arrays(dtype=np.float32)
     inputs = [graph.input(n, a.shape, a.dtype) for n, a in zip(programs.names, arrays, strict=True)]
     program = trace(programs.text(*trees), programs.names)
     outputs = graph.call(program, inputs, [(a.shape, a.dtype) for a in arrays])
-    fusion = Fusion(graph, outputs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fuse, "_SHARED", least)
+        fusion = Fusion(graph, outputs)
     check(fusion, dict(zip(inputs, arrays, strict=True)))
 
 

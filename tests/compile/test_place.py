@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from chainrule.compile import fuse
 from chainrule.compile.graph import Graph
 from chainrule.compile.place import LIVE, RESULT, WORKSPACE, Layout, Write, contiguous, window
 from chainrule.compile.recorder import Recorder
@@ -322,16 +323,19 @@ def recorded(script: Script) -> tuple[Recorder, list[Any]]:
     return recorder, script.run(symbols, recorder)
 
 
+@pytest.mark.parametrize("least", [fuse._SHARED, 1])  # entries that are worth several threads
 @settings(max_examples=MANY)
 @given(scripts)
-def test_random_steps(actions: Any) -> None:
+def test_random_steps(least: int, actions: Any) -> None:
     script = Script(actions)
     recorder, values = recorded(script)
     made = [v for v in values if hasattr(v, "expr")]
-    try:
-        layout = layout_of(recorder, made)
-    except NotImplementedError:  # updates that read what other updates overwrite
-        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fuse, "_SHARED", least)
+        try:
+            layout = layout_of(recorder, made)
+        except NotImplementedError:  # updates that read what other updates overwrite
+            return
     Machine(layout).run()
 
 

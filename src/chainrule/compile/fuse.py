@@ -13,6 +13,7 @@ a reduction) or is written anyway, and computed again from what it was computed 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -26,7 +27,7 @@ from chainrule.compile.lower import Lowered, Shape
 from chainrule.compile.residuals import EXPENSIVE
 from chainrule.compile.schedule import REDUCTIONS, kind_of
 
-__all__ = ["ALIASES", "Fusion", "Group", "is_leaf"]
+__all__ = ["ALIASES", "Fusion", "Group", "is_leaf", "is_shared"]
 
 #: Steps that give another shape to the same memory.
 ALIASES = frozenset({"region", "reshape"})
@@ -52,6 +53,10 @@ _COSTLY = (EXPENSIVE | {"divide", "sqrt"}) - {"sum", "max", "one_hot"}
 #: Formulas that say little about a kernel in which there are others.
 _PLAIN = frozenset({"add", "bias", "multiply", "negative", "subtract"})
 
+#: Entries from which on a kernel is shared out over threads.
+_SHARED = 1 << 15
+
+Space: TypeAlias = tuple[Shape, np.dtype[Any]]
 Key: TypeAlias = tuple[Shape, np.dtype[Any], int]
 
 
@@ -60,6 +65,11 @@ def is_leaf(e: Any) -> bool:
     while isinstance(e, Expr) and e.op in ALIASES:
         e = e.args[0]
     return isinstance(e, Expr) and e.op in LEAVES
+
+
+def is_shared(space: Shape) -> bool:
+    """Whether a kernel is worth several threads."""
+    return math.prod(space) >= _SHARED
 
 
 @dataclass(eq=False)
@@ -87,14 +97,17 @@ class Fusion:
         self.graph = graph
         self.roots = [r for r in roots if isinstance(r, Expr)]
         self.steps = walk(self.roots)
-        self.space: dict[Expr, tuple[Shape, np.dtype[Any]]] = {}
+        self.space: dict[Expr, Space] = {}
         self.after: set[Expr] = set()
         self.level: dict[Expr, int] = {}
         self.kept = self._stored()
         self.cheap: dict[Expr, bool] = {}
         self.costly: dict[Expr, bool] = {}
-        for e in self.steps:
-            self._rank(e)
+        #: Spaces whose sums over all rows have kernels of their own.
+        self.apart: set[Space] = set()
+        self._rank_all()
+        if self._part():
+            self._rank_all()
         self.groups: dict[Key, Group] = {}
         while True:
             self._weigh()
@@ -146,6 +159,25 @@ class Fusion:
 
     def kind(self, e: Any, space: Shape) -> str | None:
         return kind_of(self.graph.shape(e), space)
+
+    def _rank_all(self) -> None:
+        self.after.clear()
+        for e in self.steps:
+            self._rank(e)
+
+    def _part(self) -> bool:
+        """Find the large spaces in which a kernel would reduce along the rows and over them: it
+        could be shared out over threads by neither rows nor columns."""
+        ways: dict[Key, set[bool]] = {}
+        for e in self.space:
+            if e.op in REDUCTIONS and is_shared(self.space[e][0]):
+                ways.setdefault(self.key(e), set()).add(self._gathers(e))
+        self.apart = {key[:2] for key, found in ways.items() if len(found) == 2}
+        return bool(self.apart)
+
+    def _gathers(self, e: Expr) -> bool:
+        """Whether a step is a sum over all rows, or all entries."""
+        return e.op in REDUCTIONS and self.kind(e, self.space[e][0]) in ("column", "scalar")
 
     def _rank(self, e: Expr) -> None:
         args = [a for a in e.args if isinstance(a, Expr)]
@@ -245,6 +277,8 @@ class Fusion:
             return level + 1
         if self.space[a] == self.space[e]:
             late, last = a in self.after, e in self.after
+            if not late and self.space[e] in self.apart and self._gathers(e):
+                return level + 1
             if late == last or (last and e.op in REDUCTIONS):
                 return level
             return level + 1

@@ -4,7 +4,7 @@ Memory is of four kinds: the arguments of a run, live arrays (parameters, optimi
 workspace, and the results, which are fresh at each run. A value goes straight to where it is
 wanted: a gradient into its part of the optimizer's vector, an updated parameter over the old one.
 Where that is not possible, because somebody still reads what stands there, it is computed in the
-workspace and copied at the end. The rest of the workspace is given out by lifetime.
+workspace and copied at the end. The rest of the workspace is given out by lifetime (`workspace`).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from chainrule.compile.graph import Graph
 from chainrule.compile.lower import Shape
 from chainrule.compile.print_c import CText, print_c
 from chainrule.compile.schedule import REDUCTIONS
+from chainrule.compile.workspace import allocate
 
 __all__ = ["ARGUMENT", "LIVE", "RESULT", "WORKSPACE", "Instruction", "Layout", "Ref"]
 
 ARGUMENT, LIVE, WORKSPACE, RESULT = range(4)
-_LINE, _PAGE = 64, 4096
 
 #: (kind of memory, number of the array, offset in bytes)
 Ref: TypeAlias = tuple[int, int, int]
@@ -106,9 +106,11 @@ class Layout:
         self.dense = self._dense()
         self.at: dict[Expr, Ref] = {}
         self.final: list[tuple[Ref, Any, Shape, Any]] = []
-        self._reads = self._readers()
+        self.reads = self._readers()
         self._aim()
-        self.workspace = self._allocate()
+        offsets, self.workspace = allocate(self)
+        self.at |= {r: (WORKSPACE, 0, offset) for r, offset in offsets.items()}
+        self._spread_all()
         self.instructions = [
             *(i for node in self._running() for i in self._with_checks(node, checks)),
             *self._copies(),
@@ -226,9 +228,7 @@ class Layout:
         if len(updates) > 1 and any(is_leaf(self.root(e)) for _, e, _, _ in updates):
             raise NotImplementedError("updates that read what other updates overwrite")
         self.final += updates
-        for e in reversed(self.fusion.steps):  # outer ones first
-            if e.op == "concat" and e in self.at:
-                self._spread(e)
+        self._spread_all()
         for e in self.fusion.steps:
             if e.op == "concat" and e not in self.at and (place := self._joined(e)):
                 self.at[e] = place
@@ -265,7 +265,7 @@ class Layout:
             return True
         start, stop = ref[2], ref[2] + self.bytes(r)
         begin = min(self._written(r), default=-1)
-        for i, node, a in self._reads:
+        for i, node, a in self.reads:
             if not is_leaf(self.root(a)):
                 continue
             space, index, at = self.ref(a)
@@ -312,6 +312,11 @@ class Layout:
             and single_pass(node)
         )
 
+    def _spread_all(self) -> None:
+        for e in reversed(self.fusion.steps):  # outer ones first
+            if e.op == "concat" and e in self.at:
+                self._spread(e)
+
     def _spread(self, e: Expr) -> None:
         """The parts of a joined array are computed in their places in it."""
         axis = dict(e.attrs)["axis"]
@@ -329,73 +334,6 @@ class Layout:
             ):
                 self.at[r] = (space, index, offset)
             offset += self.bytes(a)
-
-    # -- the workspace ----------------------------------------------------------------------------
-
-    def _allocate(self) -> int:
-        """Give every other value a place in the workspace that is free while it lives."""
-        born: dict[Expr, int] = {}
-        dies: dict[Expr, int] = {}
-        end = len(self.fusion.order)
-        for i, node in enumerate(self.fusion.order):
-            made = node.outputs if isinstance(node, Group) else [node]
-            for e in made:
-                r = self.root(e)
-                if not is_leaf(r) and r not in self.at:
-                    born.setdefault(r, i)
-                    dies.setdefault(r, i)
-        homes: dict[Expr, Expr] = {}
-        for e in reversed(self.fusion.steps):
-            if (
-                e.op == "concat"
-                and e in born
-                and math.prod(self.graph.shapes[e][: dict(e.attrs)["axis"]]) == 1
-            ):
-                for a in e.args:
-                    r = self.root(a)
-                    if (
-                        r in born
-                        and r not in homes
-                        and r is not e
-                        and self.bytes(r) == self.bytes(a)
-                    ):
-                        homes[r] = e
-        for i, _, a in self._reads:
-            r = self.root(a)
-            if r in dies:
-                dies[r] = max(dies[r], i)
-        for _, e, _, _ in self.final:
-            if isinstance(e, Expr) and (r := self.root(e)) in dies:
-                dies[r] = end
-        for r in list(homes):  # parts live in the array they are joined to
-            home = r
-            while home in homes:
-                home = homes[home]
-            born[home] = min(born[home], born[r])
-            dies[home] = max(dies[home], dies[r])
-        taken: list[tuple[int, int, int, int]] = []  # offset, size, born, dies
-        total = 0
-        for r in sorted(
-            (r for r in born if r not in homes), key=lambda r: (born[r], -self.bytes(r))
-        ):
-            if r.op == "permute" and r not in self.dense:
-                continue
-            # long arrays begin with a page, for the reason that `array.memory.page_aligned` gives
-            unit = _PAGE if self.bytes(r) >= _PAGE else _LINE
-            size = -(-self.bytes(r) // unit) * unit
-            blocks = sorted(t for t in taken if t[2] <= dies[r] and t[3] >= born[r])
-            offset = 0
-            for start, length, _, _ in blocks:
-                if start - offset >= size:
-                    break
-                offset = max(offset, -(-(start + length) // unit) * unit)
-            taken.append((offset, size, born[r], dies[r]))
-            total = max(total, offset + size)
-            self.at[r] = (WORKSPACE, 0, offset)
-        for e in reversed(self.fusion.steps):
-            if e.op == "concat" and e in self.at:
-                self._spread(e)
-        return total
 
     # -- instructions -----------------------------------------------------------------------------
 

@@ -217,6 +217,7 @@ class _Text:
         rows, columns, steps = i.details
         group = i.node
         pointers = []
+        over = []
         for operand, ref in zip(i.text.operands, i.refs, strict=True):
             place = self.value_at(ref, group)
             wish = self.wish(place) if place is not None else operand.name
@@ -225,9 +226,18 @@ class _Text:
                 wish = "n"
             owner = group.formulas[-1] if group.formulas else ""
             known = wish if wish != "t" else operand.name
+            made = {"full": "d" if owner.endswith("_vjp") else "y"}.get(operand.layout, "t")
             if operand.written and known.startswith("out"):
-                known = {"full": "d" if owner.endswith("_vjp") else "y"}.get(operand.layout, "t")
-            pointers.append(self.name(ref, operand.dtype, known, shape, owner, operand.written))
+                known = made
+            inside = operand.written and ref[0] == WORKSPACE and place in group.operands
+            writes = operand.written and not inside
+            pointers.append(self.name(ref, operand.dtype, known, shape, owner, writes))
+            if inside:  # another value from here on, with a name of its own
+                new = next(e for e in group.outputs if self.layout.ref(e) == ref)
+                wish = self.wish(new)
+                known = made if wish == "t" else wish
+                name = self.name(ref, operand.dtype, known, shape, owner, True)
+                over += [f"{name} over {pointers[-1]}"] if name != pointers[-1] else []
         text = "\n".join(sorted_operands(i.text.body(rows, columns, beside=False)))
         text = re.sub(r"\boperand\[(\d+)\]", lambda m: pointers[int(m[1])], text)
         text = re.sub(r"\*\((const )?\w+ \*\)(\w+)([;,])", r"*\2\3", text)
@@ -236,7 +246,8 @@ class _Text:
         text = re.sub(r"\bcolumns\b", str(columns), text)
         shown = [line for line in text.split("\n") if line.strip() != _SIMD]
         lines = [f"    {line}" for line in joined(shown)]
-        return ["", f"{{   /* {formulas(group.formulas)} */", *lines, "}"]
+        title = "; ".join([formulas(group.formulas), *over])
+        return ["", f"{{   /* {title} */", *lines, "}"]
 
     def value_at(self, ref: Ref, group: Any) -> Any:
         for e in (*group.operands, *group.outputs):

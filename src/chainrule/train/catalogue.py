@@ -3,7 +3,8 @@ usual dense networks.
 
 The kernels are not listed. The library does what its users do, on a few numbers, and what it would
 have built is collected. A kernel's text depends on formulas, types and layouts, not on sizes, so
-one step of one small network stands for those of every size.
+one step of one small network stands for those of every size; but for scores of many classes, which
+are worth more than one thread, there are other kernels than for few.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ _TASKS = {
     "multiclass": "cross_entropy", "multilabel": "binary_cross_entropy_with_logits",
     "regression": "mse",
 }  # fmt: skip
+_FEW, _MANY = 3, 1 << 13  # classes
 _LOSSES = ("mse", "l1", "huber", "bce", "bce_with_logits", "cross_entropy", "nll")
 
 
@@ -73,6 +75,8 @@ def _works() -> Iterator[Callable[[], None]]:
         yield partial(_fit, loss, weighted)
     for optimizer in _optimizers():
         yield partial(_fit, "cross_entropy", False, optimizer)
+    for loss, weighted in itertools.product(("cross_entropy", "nll"), (False, True)):
+        yield partial(_fit, loss, weighted, classes=_MANY)
     for p, weighted, classes in itertools.product((0.0, 0.2), (False, True), (False, True)):
         yield partial(_command_line, p, weighted, classes)
     for task, weighted, codes in itertools.product(_TASKS, (False, True), (False, True)):
@@ -155,12 +159,14 @@ def _network(name: str, options: dict[str, Any], p: float) -> None:
     step(x, y)
 
 
-def _fit(loss: str, weighted: bool, optimizer: Any = "adam", **more: Any) -> None:
+def _fit(
+    loss: str, weighted: bool, optimizer: Any = "adam", classes: int = _FEW, **more: Any
+) -> None:
     """Training with a loss, an optimizer, weights."""
-    classes = loss in ("cross_entropy", "nll")
+    labels = loss in ("cross_entropy", "nll")
     x = _rows(np.float32)
-    width = 3 if classes else 1
-    y = np.arange(6) % 3 if classes else (np.arange(6) % 2).astype(np.float32)[:, None]
+    width = classes if labels else 1
+    y = np.arange(6) % 3 if labels else (np.arange(6) % 2).astype(np.float32)[:, None]
     ends: dict[str, list[Any]] = {"nll": [nn.LogSoftmax()], "bce": [nn.Sigmoid()]}
     last = ends.get(loss, [])
     model = nn.Sequential(nn.Dense(4, 5), nn.ReLU(), nn.Dense(5, width), *last)
@@ -170,7 +176,7 @@ def _fit(loss: str, weighted: bool, optimizer: Any = "adam", **more: Any) -> Non
     trainer.evaluate((x, y), sample_weight=weight)
     if loss in ends:  # which a Trainer computes together with the model's end
         _by_hand(model, getattr(ops, {"bce": "binary_cross_entropy"}.get(loss, "nll_loss")), x, y)
-    if classes or loss == "bce":
+    if labels or loss == "bce":
         return
     f: Any = getattr(ops, _NAMES.get(loss, f"{loss}_loss"))
     for reduction in ("sum", "none"):

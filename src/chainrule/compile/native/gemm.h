@@ -16,13 +16,21 @@ typedef REAL NAMED(Vector) __attribute__((vector_size(VECTOR), aligned(sizeof(RE
  * columns are stored. */
 static inline __attribute__((always_inline)) void
 NAMED(tile)(int rows, int vectors, ptrdiff_t k, const REAL *a, const REAL *b, REAL *c,
-            ptrdiff_t ldc, ptrdiff_t stored, ptrdiff_t columns, int add)
+            ptrdiff_t ldc, ptrdiff_t stored, ptrdiff_t columns, int add, const Ahead *ahead)
 {
+    const char *next = ahead->at;
+    const ptrdiff_t mask = ahead->mask, step = ahead->step, turn = ahead->turn;
     NAMED(Vector) sum[TALL][2];
+    for (int i = 0; i < rows; i++) /* C is wanted after k steps; fetched now, it is there by then */
+        for (int v = 0; v < vectors; v++)
+            __builtin_prefetch(c + i * ldc + v * WIDE, 1);
     for (int i = 0; i < rows; i++)
         for (int v = 0; v < vectors; v++)
             sum[i][v] = (NAMED(Vector)){0};
     for (ptrdiff_t p = 0; p < k; p++, a += PITCH, b += vectors * WIDE) {
+        const char *line = next + (p & mask) * step + p / PANEL * turn;
+        __builtin_prefetch(line);
+        __builtin_prefetch(line + 64);
         NAMED(Vector) right[2];
         for (int v = 0; v < vectors; v++)
             right[v] = ((const NAMED(Vector) *)b)[v];
@@ -53,14 +61,14 @@ NAMED(tile)(int rows, int vectors, ptrdiff_t k, const REAL *a, const REAL *b, RE
 /* There is code for even heights; of the last row of an odd strip, nothing is stored. */
 static __attribute__((noinline)) void
 NAMED(tile_of)(ptrdiff_t rows, int vectors, ptrdiff_t k, const REAL *a, const REAL *b, REAL *c,
-               ptrdiff_t ldc, ptrdiff_t columns, int add)
+               ptrdiff_t ldc, ptrdiff_t columns, int add, const Ahead *ahead)
 {
 #define TILE(h)                                                                               \
     case h:                                                                                   \
         if (vectors == 2)                                                                     \
-            NAMED(tile)(2 * h, 2, k, a, b, c, ldc, rows, columns, add);                       \
+            NAMED(tile)(2 * h, 2, k, a, b, c, ldc, rows, columns, add, ahead);                \
         else                                                                                  \
-            NAMED(tile)(2 * h, 1, k, a, b, c, ldc, rows, columns, add);                       \
+            NAMED(tile)(2 * h, 1, k, a, b, c, ldc, rows, columns, add, ahead);                \
         return
     switch ((rows + 1) / 2) {
 #if TALL == 14
@@ -131,6 +139,28 @@ static ptrdiff_t NAMED(top)(const NAMED(Slice) *q, ptrdiff_t s)
     return i < q->m ? i : q->m;
 }
 
+/* The panel that a task packs next, if nobody has it: what it is made of, to be fetched meanwhile. */
+static Ahead NAMED(ahead_of)(const NAMED(Slice) *q, ptrdiff_t j, ptrdiff_t j0, ptrdiff_t j1)
+{
+    if (j < j0 || j >= j1 || __atomic_load_n(&q->place[j].state, __ATOMIC_RELAXED) != MISSING)
+        return (Ahead){.at = (const char *)q->place};
+    Ahead ahead = {.at = (const char *)(q->b + j * PANEL * q->down_b)};
+    if (q->down_b == 1) /* a row in every step */
+        ahead.mask = -1, ahead.step = q->along_b * (ptrdiff_t)sizeof(REAL);
+    else /* two lines of every column in turn */
+        ahead.mask = PANEL - 1, ahead.step = q->down_b * (ptrdiff_t)sizeof(REAL), ahead.turn = 128;
+    return ahead;
+}
+
+/* Where a panel is packed: the first half at one end of the memory and the others at the other end,
+ * as the first thread begins with those, another with these, and each finds its part in its cache. */
+static REAL *NAMED(panel_at)(const NAMED(Slice) *q, ptrdiff_t j, ptrdiff_t panels, void *common)
+{
+    ptrdiff_t size = PANEL * q->k;
+    return 2 * j < panels ? (REAL *)common + j * size
+                          : (REAL *)((char *)common + COMMON) - (panels - j) * size;
+}
+
 /* A run of strips by a group of panels. */
 static void NAMED(task)(const void *context, ptrdiff_t task, void *own, void *common)
 {
@@ -147,14 +177,15 @@ static void NAMED(task)(const void *context, ptrdiff_t task, void *own, void *co
             ptrdiff_t j = part % 2 ? j0 + j1 - 1 - l : l; /* two threads begin with different ones */
             ptrdiff_t columns = q->n - j * PANEL < PANEL ? q->n - j * PANEL : PANEL;
             int vectors = columns > WIDE ? 2 : 1;
-            REAL *panel = (REAL *)common + j * PANEL * q->k;
+            REAL *panel = NAMED(panel_at)(q, j, panels, common);
             if (first(&q->place[j])) {
                 NAMED(pack)(q->b + j * PANEL * q->down_b, q->down_b, q->along_b, columns,
                             vectors * WIDE, q->k, panel);
                 ready(&q->place[j]);
             }
+            Ahead ahead = NAMED(ahead_of)(q, part % 2 ? j - 1 : j + 1, j0, j1);
             NAMED(tile_of)(rows, vectors, q->k, own, panel, q->c + i * q->ldc + j * PANEL, q->ldc,
-                           columns, q->add);
+                           columns, q->add, &ahead);
         }
     }
 }

@@ -291,6 +291,13 @@ static int first(Place *place)
 
 static void ready(Place *place) { __atomic_store_n(&place->state, THERE, __ATOMIC_RELEASE); }
 
+/* What is fetched while a tile is computed: with every step p, two lines of memory at
+ * (p & mask) * step + p / PANEL * turn. */
+typedef struct {
+    const char *at;
+    ptrdiff_t mask, step, turn; /* bytes */
+} Ahead;
+
 #define REAL float
 #define NAMED(x) x##_f
 #define BLOCK SBLOCK

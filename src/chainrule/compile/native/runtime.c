@@ -150,7 +150,7 @@ static Frame *frame_new(Plan *p)
     char *part[PARTS];
     for (int i = 0; i < PARTS; i++)
         total += rounded(sizes[i]);
-    void *allocation = malloc(total);
+    void *allocation = large_memory(total);
     if (!allocation) {
         PyErr_NoMemory();
         return NULL;
