@@ -37,7 +37,7 @@ def allocate(layout: Layout) -> tuple[dict[Expr, int], int]:
         born[home] = min(born[home], born[r])
         dies[home] = max(dies[home], dies[r])
     joined = {*homes, *homes.values()}
-    over = _over(layout, {r: i for r, i in dies.items() if r not in joined})
+    over = _over(layout, born, {r: i for r, i in dies.items() if r not in joined})
     for r in sorted(over, key=born.__getitem__, reverse=True):
         dies[over[r]] = dies[r]
     offsets: dict[Expr, int] = {}
@@ -95,8 +95,8 @@ def _homes(layout: Layout, born: Times) -> dict[Expr, Expr]:
     return homes
 
 
-def _over(layout: Layout, dies: Mapping[Expr, int]) -> dict[Expr, Expr]:
-    """What is written over which operand."""
+def _over(layout: Layout, born: Times, dies: Mapping[Expr, int]) -> dict[Expr, Expr]:
+    """What is written over which operand: over the newest, which is nearest."""
     found: dict[Expr, Expr] = {}
     for i, node in enumerate(layout.fusion.order):
         if not isinstance(node, Group) or not _writes_over(node):
@@ -107,6 +107,7 @@ def _over(layout: Layout, dies: Mapping[Expr, int]) -> dict[Expr, Expr]:
             for r, a in zip(roots, node.operands, strict=True)
             if dies.get(r) == i and roots.count(r) == 1 and _is_whole(layout, a, node)
         ]
+        free.sort(key=born.__getitem__, reverse=True)
         for o in node.outputs:
             if o not in dies or not _is_whole(layout, o, node):
                 continue

@@ -21,9 +21,6 @@ NAMED(tile)(int rows, int vectors, ptrdiff_t k, const REAL *a, const REAL *b, RE
     const char *next = ahead->at;
     const ptrdiff_t mask = ahead->mask, step = ahead->step, turn = ahead->turn;
     NAMED(Vector) sum[TALL][2];
-    for (int i = 0; i < rows; i++) /* C is wanted after k steps; fetched now, it is there by then */
-        for (int v = 0; v < vectors; v++)
-            __builtin_prefetch(c + i * ldc + v * WIDE, 1);
     for (int i = 0; i < rows; i++)
         for (int v = 0; v < vectors; v++)
             sum[i][v] = (NAMED(Vector)){0};
