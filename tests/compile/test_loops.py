@@ -185,7 +185,7 @@ SHAPES = [
     (0, 3, 4), (3, 0, 4), (3, 4, 0), (0, 0, 0), (1, 1, 1), (1, 64, 20), (1, 64, 64), (1, 1, 64),
     (1, 3, 5), (1, 9, 8), (1, 8, 9), (1, 5, 7), (1, 300, 700), (5, 1, 7), (2, 17, 24), (7, 16, 5),
     (32, 100, 64), (32, 10, 100), (10, 100, 32), (64, 128, 127), (130, 33, 65), (128, 10, 256),
-    (9, 130, 31),
+    (9, 130, 31), (130, 600, 64), (300, 70, 64), (61, 96, 300), (56, 70, 1024), (60, 1024, 300),
 ]  # fmt: skip
 
 
@@ -310,6 +310,12 @@ def test_product_reads_no_memory_beyond_a_matrix() -> None:
         b = raw.reshape(n, k)
         assert (NATIVE.product(np.ones((1, k), "f4"), b.T) == k).all()
         assert (NATIVE.product(np.ones((70, k), "f4"), b.T) == k).all()
+    for m, k, n in ((17, 60, 300), (16, 64, 300), (15, 68, 300)):
+        raw = np.frombuffer(memory, "f4", m * k, page - 4 * m * k)
+        raw[:] = 1
+        for a in (raw.reshape(m, k), raw.reshape(k, m).T):
+            assert (NATIVE.product(a, np.ones((k, n), "f4")) == k).all()
+            assert (NATIVE.product(np.ones((n, k), "f4"), a.T) == k).all()
 
 
 def test_product_refuses() -> None:

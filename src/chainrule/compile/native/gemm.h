@@ -1,31 +1,43 @@
 /* C = op(A) op(B) of one type: REAL, whose names are made by NAMED. Included once for each type.
  *
- * C is summed over k in slices. Of a slice, A's part is packed into strips of at most TALL rows, which
+ * C is summed over k in slices. Of a slice, A's part is cut into strips of at most TALL rows, which
  * stay in the first cache, and B's into panels two vectors wide, which stay in the second. A strip
- * times a panel is a tile of C that lives in registers. A task is some strips by some panels: it packs
- * its strips for itself, and the panels for everybody who has not got them yet. Every entry of C is
- * summed in the order of k, slice by slice, wherever the edges of tiles and tasks fall: its bits
- * depend on k alone, not on threads or on the other sizes.
+ * times a panel is a tile of C that lives in registers. Strips along whose rows k runs, and panels
+ * whose rows are whole vectors, can be read where they lie; what is read often is packed, and what
+ * lies otherwise. A task is some strips by some panels: it packs its strips for itself, and panels for
+ * everybody who has not got them yet. Every entry of C is summed in the order of k, slice by slice,
+ * wherever the edges of tiles and tasks fall: its bits depend on k alone, not on threads or on the
+ * other sizes.
  */
 
 typedef REAL NAMED(Vector) __attribute__((vector_size(VECTOR), aligned(sizeof(REAL)), may_alias));
 #define WIDE ((ptrdiff_t)(VECTOR / sizeof(REAL)))
 #define PANEL (2 * WIDE)
 
-/* A tile: the rows of a strip, one or two vectors of a panel; of it, `stored` rows and `columns`
- * columns are stored. */
+/* A tile of C: some rows of A times one or two vectors of B, of which as many rows and columns are
+ * stored. A's entries are `down` and `along` apart, B's rows `step`. */
+typedef struct {
+    const REAL *a, *b;
+    REAL *c;
+    ptrdiff_t down, along, step, ldc, k, rows, columns;
+    int add;
+    Ahead ahead;
+} NAMED(Tile);
+
 static inline __attribute__((always_inline)) void
-NAMED(tile)(int rows, int vectors, ptrdiff_t k, const REAL *a, const REAL *b, REAL *c,
-            ptrdiff_t ldc, ptrdiff_t stored, ptrdiff_t columns, int add, const Ahead *ahead)
+NAMED(tile)(int rows, int vectors, ptrdiff_t down, ptrdiff_t along, const NAMED(Tile) *t)
 {
-    const char *next = ahead->at;
-    const ptrdiff_t mask = ahead->mask, step = ahead->step, turn = ahead->turn;
+    const Ahead ahead = t->ahead;
+    const ptrdiff_t step = t->step;
+    const REAL *a[(TALL + 2) / 3], *b = t->b; /* of every third row: all rows have addresses then */
+    for (int i = 0; i < (rows + 2) / 3; i++)
+        a[i] = t->a + 3 * i * down;
     NAMED(Vector) sum[TALL][2];
     for (int i = 0; i < rows; i++)
         for (int v = 0; v < vectors; v++)
             sum[i][v] = (NAMED(Vector)){0};
-    for (ptrdiff_t p = 0; p < k; p++, a += PITCH, b += vectors * WIDE) {
-        const char *line = next + (p & mask) * step + p / PANEL * turn;
+    for (ptrdiff_t p = 0; p < t->k; p++, b += step) {
+        const char *line = ahead.at + (p & ahead.mask) * ahead.step + p / PANEL * ahead.turn;
         __builtin_prefetch(line);
         __builtin_prefetch(line + 64);
         NAMED(Vector) right[2];
@@ -33,13 +45,16 @@ NAMED(tile)(int rows, int vectors, ptrdiff_t k, const REAL *a, const REAL *b, RE
             right[v] = ((const NAMED(Vector) *)b)[v];
         for (int i = 0; i < rows; i++)
             for (int v = 0; v < vectors; v++)
-                sum[i][v] += a[i] * right[v];
+                sum[i][v] += a[i / 3][i % 3 * down] * right[v];
+        for (int i = 0; i < (rows + 2) / 3; i++)
+            a[i] += along;
     }
-    if (stored == rows && columns == vectors * WIDE) {
-        for (int i = 0; i < rows; i++, c += ldc)
+    REAL *c = t->c;
+    if (t->rows == rows && t->columns == vectors * WIDE) {
+        for (int i = 0; i < rows; i++, c += t->ldc)
             for (int v = 0; v < vectors; v++) {
                 NAMED(Vector) *to = (NAMED(Vector) *)c + v;
-                if (add)
+                if (t->add)
                     *to += sum[i][v];
                 else
                     *to = sum[i][v];
@@ -50,24 +65,28 @@ NAMED(tile)(int rows, int vectors, ptrdiff_t k, const REAL *a, const REAL *b, RE
     for (int i = 0; i < rows; i++)
         for (int v = 0; v < vectors; v++)
             ((NAMED(Vector) *)line[i])[v] = sum[i][v];
-    for (ptrdiff_t i = 0; i < stored; i++, c += ldc)
-        for (ptrdiff_t j = 0; j < columns; j++)
-            c[j] = add ? c[j] + line[i][j] : line[i][j];
+    for (ptrdiff_t i = 0; i < t->rows; i++, c += t->ldc)
+        for (ptrdiff_t j = 0; j < t->columns; j++)
+            c[j] = t->add ? c[j] + line[i][j] : line[i][j];
 }
 
-/* There is code for even heights; of the last row of an odd strip, nothing is stored. */
-static __attribute__((noinline)) void
-NAMED(tile_of)(ptrdiff_t rows, int vectors, ptrdiff_t k, const REAL *a, const REAL *b, REAL *c,
-               ptrdiff_t ldc, ptrdiff_t columns, int add, const Ahead *ahead)
+/* There is code for even heights, and for strips that are packed or whose k runs along; of the last
+ * row of an odd strip, nothing is stored. */
+static __attribute__((noinline)) void NAMED(tile_of)(const NAMED(Tile) *t)
 {
+    int packed = t->down == 1, wide = t->columns > WIDE;
 #define TILE(h)                                                                               \
     case h:                                                                                   \
-        if (vectors == 2)                                                                     \
-            NAMED(tile)(2 * h, 2, k, a, b, c, ldc, rows, columns, add, ahead);                \
+        if (packed && wide)                                                                   \
+            NAMED(tile)(2 * h, 2, 1, PITCH, t);                                               \
+        else if (packed)                                                                      \
+            NAMED(tile)(2 * h, 1, 1, PITCH, t);                                               \
+        else if (wide)                                                                        \
+            NAMED(tile)(2 * h, 2, t->down, 1, t);                                             \
         else                                                                                  \
-            NAMED(tile)(2 * h, 1, k, a, b, c, ldc, rows, columns, add, ahead);                \
+            NAMED(tile)(2 * h, 1, t->down, 1, t);                                             \
         return
-    switch ((rows + 1) / 2) {
+    switch ((t->rows + 1) / 2) {
 #if TALL == 14
         TILE(7);
         TILE(6);
@@ -136,7 +155,7 @@ static ptrdiff_t NAMED(top)(const NAMED(Slice) *q, ptrdiff_t s)
     return i < q->m ? i : q->m;
 }
 
-/* The panel that a task packs next, if nobody has it: what it is made of, to be fetched meanwhile. */
+/* The panel that a task needs next, if nobody has had it yet: what is to be fetched meanwhile. */
 static Ahead NAMED(ahead_of)(const NAMED(Slice) *q, ptrdiff_t j, ptrdiff_t j0, ptrdiff_t j1)
 {
     if (j < j0 || j >= j1 || __atomic_load_n(&q->place[j].state, __ATOMIC_RELAXED) != MISSING)
@@ -158,6 +177,16 @@ static REAL *NAMED(panel_at)(const NAMED(Slice) *q, ptrdiff_t j, ptrdiff_t panel
                           : (REAL *)((char *)common + COMMON) - (panels - j) * size;
 }
 
+/* Whether `n` lines, so many entries apart, are left where they lie: `uses` are so few that packing
+ * does not pay, and they find places in a cache. (Addresses that differ by a multiple of a high power
+ * of two compete for few.) */
+static int NAMED(stays)(ptrdiff_t uses, ptrdiff_t n, ptrdiff_t apart, ptrdiff_t cache)
+{
+    enum { OFTEN = 16 };
+    ptrdiff_t bytes = apart * (ptrdiff_t)sizeof(REAL);
+    return uses <= OFTEN && n * (bytes & -bytes) <= cache;
+}
+
 /* A run of strips by a group of panels. */
 static void NAMED(task)(const void *context, ptrdiff_t task, void *own, void *common)
 {
@@ -166,23 +195,33 @@ static void NAMED(task)(const void *context, ptrdiff_t task, void *own, void *co
     ptrdiff_t s1 = run + q->run < q->part ? run + q->run : q->part;
     ptrdiff_t panels = (q->n + PANEL - 1) / PANEL, j0 = task / q->runs % q->groups * q->group;
     ptrdiff_t j1 = j0 + q->group < panels ? j0 + q->group : panels;
+    int strips_stay = q->along_a == 1 && NAMED(stays)(q->group, TALL, q->down_a, FIRST);
+    int panels_stay = q->down_b == 1 &&
+                      NAMED(stays)(q->part * q->parts, q->k, q->along_b, SECOND);
     for (ptrdiff_t s = run; s < s1; s++) {
         ptrdiff_t i = NAMED(top)(q, part * q->part + s);
-        ptrdiff_t rows = NAMED(top)(q, part * q->part + s + 1) - i;
-        NAMED(pack)(q->a + i * q->down_a, q->down_a, q->along_a, rows, PITCH, q->k, own);
+        NAMED(Tile) t = {.a = q->a + i * q->down_a, .down = q->down_a, .ldc = q->ldc, .k = q->k,
+                         .rows = NAMED(top)(q, part * q->part + s + 1) - i, .add = q->add};
+        if (!strips_stay || t.rows % 2) {
+            NAMED(pack)(t.a, q->down_a, q->along_a, t.rows, PITCH, q->k, own);
+            t.a = own, t.down = 1;
+        }
         for (ptrdiff_t l = j0; l < j1; l++) {
             ptrdiff_t j = part % 2 ? j0 + j1 - 1 - l : l; /* two threads begin with different ones */
-            ptrdiff_t columns = q->n - j * PANEL < PANEL ? q->n - j * PANEL : PANEL;
-            int vectors = columns > WIDE ? 2 : 1;
+            const REAL *from = q->b + j * PANEL * q->down_b;
             REAL *panel = NAMED(panel_at)(q, j, panels, common);
+            t.columns = q->n - j * PANEL < PANEL ? q->n - j * PANEL : PANEL;
+            int packed = !panels_stay || t.columns < PANEL;
+            t.b = packed ? panel : from;
+            t.step = !packed ? q->along_b : t.columns > WIDE ? PANEL : WIDE;
             if (first(&q->place[j])) {
-                NAMED(pack)(q->b + j * PANEL * q->down_b, q->down_b, q->along_b, columns,
-                            vectors * WIDE, q->k, panel);
+                if (packed)
+                    NAMED(pack)(from, q->down_b, q->along_b, t.columns, t.step, q->k, panel);
                 ready(&q->place[j]);
             }
-            Ahead ahead = NAMED(ahead_of)(q, part % 2 ? j - 1 : j + 1, j0, j1);
-            NAMED(tile_of)(rows, vectors, q->k, own, panel, q->c + i * q->ldc + j * PANEL, q->ldc,
-                           columns, q->add, &ahead);
+            t.c = q->c + i * q->ldc + j * PANEL;
+            t.ahead = NAMED(ahead_of)(q, part % 2 ? j - 1 : j + 1, j0, j1);
+            NAMED(tile_of)(&t);
         }
     }
 }

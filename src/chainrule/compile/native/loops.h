@@ -265,7 +265,8 @@ enum { VECTOR = 16 };
 enum {
     DEEP = 400, PITCH = (TALL + 7) / 8 * 8, /* entries of a slice, and from row to row of a strip */
     MOST_PANELS = 32,
-    SECOND = 500000, /* bytes of a group of panels: about half of the second cache */
+    FIRST = 1 << 15,  /* bytes of the first cache */
+    SECOND = 1 << 19, /* bytes of a group of panels: about half of the second cache */
     LEAST = 1 << 17, /* multiplications of a task */
 };
 
@@ -291,11 +292,11 @@ static int first(Place *place)
 
 static void ready(Place *place) { __atomic_store_n(&place->state, THERE, __ATOMIC_RELEASE); }
 
-/* What is fetched while a tile is computed: with every step p, two lines of memory at
- * (p & mask) * step + p / PANEL * turn. */
+/* What is fetched while a tile is computed: in step p of k, two lines of memory that begin at
+ * (p & mask) * step + p / PANEL * turn bytes. */
 typedef struct {
     const char *at;
-    ptrdiff_t mask, step, turn; /* bytes */
+    ptrdiff_t mask, step, turn;
 } Ahead;
 
 #define REAL float
@@ -322,8 +323,8 @@ static double work_of(const Product *p)
 
 static int large(const Product *p)
 {
-    if (p->m >= 48 && p->n >= 48 && p->k >= 48 && thread_count() > 1)
-        return work_of(p) > FEW; /* no side so short that there is more to pack than to multiply */
+    if (p->m >= 8 && p->n >= 8 && p->k >= 48 && thread_count() > 1)
+        return work_of(p) > FEW; /* of few k, there is more to store than to multiply */
     return work_of(p) > MANY && p->n > 1 && p->m > (p->tb ? 7 : 1);
 }
 
