@@ -323,8 +323,8 @@ static double work_of(const Product *p)
 
 static int large(const Product *p)
 {
-    if (p->m >= 8 && p->n >= 8 && p->k >= 48 && thread_count() > 1)
-        return work_of(p) > FEW; /* of few k, there is more to store than to multiply */
+    if (p->m >= 8 && p->n >= 8 && p->k >= 48) /* of few k, there is more to store than to multiply */
+        return work_of(p) > FEW;
     return work_of(p) > MANY && p->n > 1 && p->m > (p->tb ? 7 : 1);
 }
 
