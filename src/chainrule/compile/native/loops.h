@@ -354,29 +354,54 @@ static int gemm(const Product *p, const void *a, const void *b, void *c)
     return 1;
 }
 
-/* The same in parts so small that OpenBLAS does not wake its threads. */
+typedef struct {
+    const Product *p;
+    const char *a, *b;
+    char *c;
+    ptrdiff_t step; /* rows or columns of a part */
+} Parts;
+
+static int part_of_product(const Parts *s, ptrdiff_t part)
+{
+    Product q = *s->p;
+    ptrdiff_t item = q.single ? sizeof(float) : sizeof(double), from = part * s->step;
+    const char *x = s->a, *y = s->b;
+    char *z = s->c;
+    if (q.m >= q.n) {
+        x += from * (q.ta ? 1 : q.lda) * item, z += from * q.ldc * item;
+        q.m = q.m - from < s->step ? q.m - from : s->step;
+    } else {
+        y += from * (q.tb ? q.ldb : 1) * item, z += from * item;
+        q.n = q.n - from < s->step ? q.n - from : s->step;
+    }
+    return gemm(&q, x, y, z);
+}
+
+static void task_of_product(const void *context, ptrdiff_t task, void *own, void *common)
+{
+    (void)own, (void)common;
+    part_of_product(context, task);
+}
+
+/* The same in parts so small that OpenBLAS does not wake its threads, on whose number the bits would
+ * depend. A matrix times few rows or one column is too little for `multiply`, however large it is; our
+ * threads share out the parts. */
 static int gemm_in_parts(const Product *p, const char *a, const char *b, char *c)
 {
     double work = work_of(p);
-    if (work <= FEW || work > MANY)
+    int few = p->m == 1 || p->n == 1 || (p->tb && p->m < 8);
+    if (!blas.sgemm)
+        return 0;
+    if (work <= FEW || (work > MANY && !few))
         return gemm(p, a, b, c);
-    ptrdiff_t item = p->single ? sizeof(float) : sizeof(double), parts = (ptrdiff_t)(work / FEW) + 1;
-    ptrdiff_t side = p->m >= p->n ? p->m : p->n, step = (side + parts - 1) / parts;
-    for (ptrdiff_t from = 0; from < side; from += step) {
-        Product q = *p;
-        ptrdiff_t size = side - from < step ? side - from : step;
-        const char *x = a, *y = b;
-        char *z = c;
-        if (p->m >= p->n) {
-            q.m = size;
-            x += from * (p->ta ? 1 : p->lda) * item, z += from * p->ldc * item;
-        } else {
-            q.n = size;
-            y += from * (p->tb ? p->ldb : 1) * item, z += from * item;
-        }
-        if (!gemm(&q, x, y, z))
+    ptrdiff_t side = p->m >= p->n ? p->m : p->n, most = (ptrdiff_t)(work / FEW) + 1;
+    Parts s = {p, a, b, c, (side + most - 1) / most};
+    ptrdiff_t parts = (side + s.step - 1) / s.step;
+    if (work > MANY && share(task_of_product, &s, parts))
+        return 1;
+    for (ptrdiff_t i = 0; i < parts; i++)
+        if (!part_of_product(&s, i))
             return 0;
-    }
     return 1;
 }
 
