@@ -1,4 +1,5 @@
-"""A machine that runs the instructions of a `Layout` on names instead of numbers.
+"""A graph that is drawn by hand, and a machine that runs the instructions of its `Layout` on names
+instead of numbers.
 
 Every byte of memory holds what it is a byte of: an expression and the place in it. Moves (slices,
 transposes, joined arrays) are followed down to what a kernel, a product or the caller put there, so
@@ -14,10 +15,40 @@ import numpy as np
 
 from chainrule.compile.expression import Expr
 from chainrule.compile.fuse import Group, is_leaf
+from chainrule.compile.graph import Graph
 from chainrule.compile.place import ARGUMENT, LIVE, RESULT, WORKSPACE, Layout, Write
 from chainrule.compile.schedule import REDUCTIONS
+from chainrule.compile.trace import trace
 
+F = np.dtype(np.float32)
 _SPACES = {ARGUMENT: "argument", LIVE: "live", WORKSPACE: "workspace", RESULT: "result"}
+
+
+class Drawing:
+    """A graph in the making."""
+
+    def __init__(self) -> None:
+        self.graph = Graph()
+        self.arguments: list[Any] = []
+
+    def input(self, *shape: int, dtype: Any = F) -> Any:
+        self.arguments.append(self.graph.input(f"x{len(self.arguments)}", shape, dtype))
+        return self.arguments[-1]
+
+    def live(self, k: int, size: int) -> Any:
+        return self.graph.memory(k, size, F)
+
+    def apply(self, text: Any, *xs: Any) -> Any:
+        names = ["a", "b", "c", "d"][: len(xs)]
+        kinds = [(self.graph.shapes[x], self.graph.dtypes[x]) for x in xs]
+        results = self.graph.call(trace(text, names, "f"), xs, kinds)
+        return results if len(results) > 1 else results[0]
+
+    def layout(self, results: Any = (), writes: Any = (), live: int = 3, **more: Any) -> Layout:
+        shown = [(r, self.graph.shapes[r], self.graph.dtypes[r]) for r in results]
+        made = Layout(self.graph, self.arguments, shown, [Write(*w) for w in writes], live, **more)
+        Machine(made).run()
+        return made
 
 
 class Machine:

@@ -17,42 +17,13 @@ import pytest
 from hypothesis import given, settings
 
 from chainrule.compile import fuse
-from chainrule.compile.graph import Graph
-from chainrule.compile.place import LIVE, RESULT, WORKSPACE, Layout, Write, contiguous, window
+from chainrule.compile.place import LIVE, RESULT, WORKSPACE, Layout, contiguous, window
 from chainrule.compile.recorder import Recorder
-from chainrule.compile.trace import trace
-from tests_layout import Machine, layout_of
+from tests_layout import Drawing, Machine, layout_of
 from tests_programs import Script, scripts
 
 MANY = 20_000 if os.environ.get("CHAINRULE_LONG") else 300
 F = np.dtype(np.float32)
-
-
-class Drawing:
-    """A graph in the making."""
-
-    def __init__(self) -> None:
-        self.graph = Graph()
-        self.arguments: list[Any] = []
-
-    def input(self, *shape: int, dtype: Any = F) -> Any:
-        self.arguments.append(self.graph.input(f"x{len(self.arguments)}", shape, dtype))
-        return self.arguments[-1]
-
-    def live(self, k: int, size: int) -> Any:
-        return self.graph.memory(k, size, F)
-
-    def apply(self, text: Any, *xs: Any) -> Any:
-        names = ["a", "b", "c", "d"][: len(xs)]
-        kinds = [(self.graph.shapes[x], self.graph.dtypes[x]) for x in xs]
-        results = self.graph.call(trace(text, names, "f"), xs, kinds)
-        return results if len(results) > 1 else results[0]
-
-    def layout(self, results: Any = (), writes: Any = (), live: int = 3, **more: Any) -> Layout:
-        shown = [(r, self.graph.shapes[r], self.graph.dtypes[r]) for r in results]
-        made = Layout(self.graph, self.arguments, shown, [Write(*w) for w in writes], live, **more)
-        Machine(made).run()
-        return made
 
 
 def kinds(layout: Layout) -> list[str]:
