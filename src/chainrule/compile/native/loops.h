@@ -328,30 +328,31 @@ static int large(const Product *p)
     return work_of(p) > MANY && p->n > 1 && p->m > (p->tb ? 7 : 1);
 }
 
-static int gemm(const Product *p, const void *a, const void *b, void *c)
+/* Whether the BLAS is there and its numbers can hold the sizes. */
+static int blas_takes(const Product *p)
+{
+    ptrdiff_t sizes[] = {p->m, p->n, p->k, p->lda, p->ldb, p->ldc};
+    for (int i = 0; i < 6; i++)
+        if (blas.bits != 64 && sizes[i] > INT32_MAX)
+            return 0;
+    return blas.sgemm != NULL;
+}
+
+static void gemm(const Product *p, const void *a, const void *b, void *c)
 {
     int ta = p->ta ? TRANSPOSED : PLAIN, tb = p->tb ? TRANSPOSED : PLAIN;
-    if (!blas.sgemm)
-        return 0;
-    if (blas.bits == 64) {
-        if (p->single)
-            ((Gemm64)blas.sgemm)(ROW_MAJOR, ta, tb, p->m, p->n, p->k, 1.0f, a, p->lda, b, p->ldb,
-                                 0.0f, c, p->ldc);
-        else
-            ((DGemm64)blas.dgemm)(ROW_MAJOR, ta, tb, p->m, p->n, p->k, 1.0, a, p->lda, b, p->ldb,
-                                  0.0, c, p->ldc);
-        return 1;
-    }
-    if (p->m > INT32_MAX || p->n > INT32_MAX || p->k > INT32_MAX || p->lda > INT32_MAX ||
-        p->ldb > INT32_MAX || p->ldc > INT32_MAX)
-        return 0;
-    if (p->single)
+    if (blas.bits == 64 && p->single)
+        ((Gemm64)blas.sgemm)(ROW_MAJOR, ta, tb, p->m, p->n, p->k, 1.0f, a, p->lda, b, p->ldb, 0.0f,
+                             c, p->ldc);
+    else if (blas.bits == 64)
+        ((DGemm64)blas.dgemm)(ROW_MAJOR, ta, tb, p->m, p->n, p->k, 1.0, a, p->lda, b, p->ldb, 0.0,
+                              c, p->ldc);
+    else if (p->single)
         ((Gemm32)blas.sgemm)(ROW_MAJOR, ta, tb, (int)p->m, (int)p->n, (int)p->k, 1.0f, a,
                              (int)p->lda, b, (int)p->ldb, 0.0f, c, (int)p->ldc);
     else
         ((DGemm32)blas.dgemm)(ROW_MAJOR, ta, tb, (int)p->m, (int)p->n, (int)p->k, 1.0, a,
                               (int)p->lda, b, (int)p->ldb, 0.0, c, (int)p->ldc);
-    return 1;
 }
 
 typedef struct {
@@ -361,8 +362,9 @@ typedef struct {
     ptrdiff_t step; /* rows or columns of a part */
 } Parts;
 
-static int part_of_product(const Parts *s, ptrdiff_t part)
+static void part_of_product(const void *context, ptrdiff_t part, void *own, void *common)
 {
+    const Parts *s = context;
     Product q = *s->p;
     ptrdiff_t item = q.single ? sizeof(float) : sizeof(double), from = part * s->step;
     const char *x = s->a, *y = s->b;
@@ -374,13 +376,8 @@ static int part_of_product(const Parts *s, ptrdiff_t part)
         y += from * (q.tb ? q.ldb : 1) * item, z += from * item;
         q.n = q.n - from < s->step ? q.n - from : s->step;
     }
-    return gemm(&q, x, y, z);
-}
-
-static void task_of_product(const void *context, ptrdiff_t task, void *own, void *common)
-{
     (void)own, (void)common;
-    part_of_product(context, task);
+    gemm(&q, x, y, z);
 }
 
 /* The same in parts so small that OpenBLAS does not wake its threads, on whose number the bits would
@@ -390,18 +387,18 @@ static int gemm_in_parts(const Product *p, const char *a, const char *b, char *c
 {
     double work = work_of(p);
     int few = p->m == 1 || p->n == 1 || (p->tb && p->m < 8);
-    if (!blas.sgemm)
+    if (!blas_takes(p))
         return 0;
-    if (work <= FEW || (work > MANY && !few))
-        return gemm(p, a, b, c);
+    if (work <= FEW || (work > MANY && !few)) {
+        gemm(p, a, b, c);
+        return 1;
+    }
     ptrdiff_t side = p->m >= p->n ? p->m : p->n, most = (ptrdiff_t)(work / FEW) + 1;
     Parts s = {p, a, b, c, (side + most - 1) / most};
     ptrdiff_t parts = (side + s.step - 1) / s.step;
-    if (work > MANY && share(task_of_product, &s, parts))
-        return 1;
-    for (ptrdiff_t i = 0; i < parts; i++)
-        if (!part_of_product(&s, i))
-            return 0;
+    if (work <= MANY || !share(part_of_product, &s, parts))
+        for (ptrdiff_t i = 0; i < parts; i++)
+            part_of_product(&s, i, NULL, NULL);
     return 1;
 }
 
